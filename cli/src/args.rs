@@ -56,7 +56,9 @@ pub(crate) enum Command {
     /// Check that everything in a store can be read
     Check(CheckArgs),
     /// Print a completion script for a shell
-    #[command(after_help = "Example:\n  m365-backup completions bash > /etc/bash_completion.d/m365-backup")]
+    #[command(
+        after_help = "Example:\n  m365-backup completions bash > /etc/bash_completion.d/m365-backup"
+    )]
     Completions {
         /// Shell to write the script for
         shell: Shell,

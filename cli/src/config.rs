@@ -112,7 +112,10 @@ impl Default for Selection {
 
 impl Default for Parallelism {
     fn default() -> Self {
-        Self { resources: 8, requests_per_resource: 4 }
+        Self {
+            resources: 8,
+            requests_per_resource: 4,
+        }
     }
 }
 
@@ -127,7 +130,10 @@ impl Config {
         for place in [&mut config.store, &mut config.state].into_iter().flatten() {
             *place = folder.join(&*place);
         }
-        for source in [config.passphrase.as_mut(), Some(&mut config.tenant.client_secret)] {
+        for source in [
+            config.passphrase.as_mut(),
+            Some(&mut config.tenant.client_secret),
+        ] {
             if let Some(SecretSource::File(file)) = source {
                 *file = folder.join(&*file);
             }
@@ -156,7 +162,10 @@ impl Config {
                 "write users = \"all\", or users = [\"ada@contoso.example\"]",
             );
         }
-        let Parallelism { resources, requests_per_resource } = self.parallelism;
+        let Parallelism {
+            resources,
+            requests_per_resource,
+        } = self.parallelism;
         if !(1..=RESOURCES_MAX).contains(&resources)
             || !(1..=REQUESTS_MAX).contains(&requests_per_resource)
         {
@@ -209,7 +218,8 @@ mod tests {
             let Some(setting) = line.strip_prefix("# ").filter(|text| text.contains(" = ")) else {
                 continue;
             };
-            toml::from_str::<toml::Table>(setting).unwrap_or_else(|error| panic!("{line}: {error}"));
+            toml::from_str::<toml::Table>(setting)
+                .unwrap_or_else(|error| panic!("{line}: {error}"));
         }
     }
 

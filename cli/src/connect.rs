@@ -28,7 +28,11 @@ pub(crate) struct Context {
 impl Context {
     /// Gathers what every command works with.
     pub(crate) fn new(global: GlobalArgs, output: Output, stop: StopSignal) -> Self {
-        Self { global, output, stop }
+        Self {
+            global,
+            output,
+            stop,
+        }
     }
 
     /// Reads the config, if one is named.
@@ -48,10 +52,13 @@ impl Context {
     /// Returns where the store is, by option or config.
     pub(crate) fn store_path(&self, config: Option<&Config>) -> Result<PathBuf> {
         let named = self.global.store.as_ref();
-        named.or_else(|| config.and_then(|config| config.store.as_ref())).cloned().ok_or_else(|| {
-            Failure::usage("no store is named")
-                .next("name it with --store PATH, or in the config with --config FILE")
-        })
+        named
+            .or_else(|| config.and_then(|config| config.store.as_ref()))
+            .cloned()
+            .ok_or_else(|| {
+                Failure::usage("no store is named")
+                    .next("name it with --store PATH, or in the config with --config FILE")
+            })
     }
 
     /// Opens the store.
@@ -87,10 +94,14 @@ impl OpenStore {
 /// *Shape*: the config's `state`, else a folder of the platform, with the store's id below it: a
 /// journal belongs to one store.
 pub(crate) fn state_folder(config: &Config, store: &Store) -> Result<PathBuf> {
-    let base = config.state.clone().or_else(platform::state_folder).ok_or_else(|| {
-        Failure::usage("this platform names no folder for the state of programs")
-            .next("set `state` in the config")
-    })?;
+    let base = config
+        .state
+        .clone()
+        .or_else(platform::state_folder)
+        .ok_or_else(|| {
+            Failure::usage("this platform names no folder for the state of programs")
+                .next("set `state` in the config")
+        })?;
     Ok(base.join(store.id().to_string()))
 }
 

@@ -96,7 +96,10 @@ pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
     }
     Err(Failure::new(
         Exit::Failed,
-        format!("the demo: {} did not hold", words::counted(failed as u64, "check")),
+        format!(
+            "the demo: {} did not hold",
+            words::counted(failed as u64, "check")
+        ),
     )
     .next("this is a defect of the program: please report it with the seed and the table"))
 }
@@ -108,7 +111,13 @@ async fn tell_the_story(context: &Context, args: &DemoArgs, folder: &Folder) -> 
     let tenant = tenant::generate(args)?;
     let store = folder.create_store().await?;
     let graph = tenant::client_of(&tenant)?;
-    let stage = Stage { context, folder, store: &store, tenant: &tenant, graph: &graph };
+    let stage = Stage {
+        context,
+        folder,
+        store: &store,
+        tenant: &tenant,
+        graph: &graph,
+    };
 
     show::step(out, "first backup")?;
     let first = stage.backup().await?;
@@ -116,7 +125,10 @@ async fn tell_the_story(context: &Context, args: &DemoArgs, folder: &Folder) -> 
     show::step(out, "idle backup: nothing has changed")?;
     let idle = stage.backup().await?;
     let changes = tenant::change(&tenant, args.seed);
-    show::step(out, "incremental backup: mail and files came, changed, moved and went")?;
+    show::step(
+        out,
+        "incremental backup: mail and files came, changed, moved and went",
+    )?;
     let incremental = stage.backup().await?;
 
     show::step(out, "checking every byte")?;
@@ -124,7 +136,10 @@ async fn tell_the_story(context: &Context, args: &DemoArgs, folder: &Folder) -> 
         .check(CheckDepth::AllData, &|_| {})
         .await
         .map_err(|error| from_store("check", folder.store(), &error))?;
-    show::step(out, "restoring a mailbox and a drive to another user, and comparing")?;
+    show::step(
+        out,
+        "restoring a mailbox and a drive to another user, and comparing",
+    )?;
     let restored = restoring::run(&stage).await?;
 
     let mut checks = cost_checks(&first, &idle, &incremental, changes);
@@ -132,7 +147,11 @@ async fn tell_the_story(context: &Context, args: &DemoArgs, folder: &Folder) -> 
     checks.push(Check {
         name: "every stored byte reads back as it was written",
         held: check.problems.is_empty() && check.items > 0,
-        detail: check.problems.first().map(ToString::to_string).unwrap_or_default(),
+        detail: check
+            .problems
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     });
     checks.extend(restored.checks);
     Ok(Findings {

@@ -50,11 +50,8 @@ impl Failure {
 
     /// Creates a failure of a local file or folder, with the next step where it is known.
     pub(crate) fn file(what: &str, path: &Path, error: &io::Error) -> Self {
-        let failure = Self::new(
-            Exit::Failed,
-            format!("cannot {what} {}", path.display()),
-        )
-        .because(error);
+        let failure =
+            Self::new(Exit::Failed, format!("cannot {what} {}", path.display())).because(error);
         match next_step_for_io(error) {
             Some(next) => failure.next(next),
             None => failure,
@@ -172,7 +169,12 @@ mod tests {
 
     #[test]
     fn a_cause_that_is_said_already_is_not_repeated() {
-        let failure = Failure::usage("the config has no name").cause("no name").cause("line 3");
-        assert_eq!(failure.to_string(), "the config has no name\n  cause: line 3");
+        let failure = Failure::usage("the config has no name")
+            .cause("no name")
+            .cause("line 3");
+        assert_eq!(
+            failure.to_string(),
+            "the config has no name\n  cause: line 3"
+        );
     }
 }

@@ -14,9 +14,8 @@ use crate::output::Output;
 /// point; otherwise, and for every second one, the program ends at once. That is harmless: what is
 /// committed stays, and what is not is fetched again.
 pub(crate) fn watch(output: &Output, graceful: bool) -> Result<StopSignal> {
-    let mut interrupts = Interrupts::listen().map_err(|error| {
-        Failure::new(Exit::Failed, "cannot listen for Ctrl-C").because(&error)
-    })?;
+    let mut interrupts = Interrupts::listen()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot listen for Ctrl-C").because(&error))?;
     let stop = StopSignal::new();
     let (output, signal) = (output.clone(), stop.clone());
     tokio::spawn(async move {

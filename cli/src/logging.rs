@@ -24,13 +24,16 @@ pub(crate) fn install(output: &Output, verbose: u8, log_file: Option<&Path>) -> 
         .without_time()
         .with_filter(ours(terminal_level(verbose)));
     let file = log_file.map(open).transpose()?.map(|file| {
-        fmt::layer().with_writer(LogFile(Arc::new(Mutex::new(file)))).with_ansi(false).with_filter(
-            ours(LevelFilter::DEBUG),
-        )
+        fmt::layer()
+            .with_writer(LogFile(Arc::new(Mutex::new(file))))
+            .with_ansi(false)
+            .with_filter(ours(LevelFilter::DEBUG))
     });
-    tracing_subscriber::registry().with(terminal).with(file).try_init().map_err(|error| {
-        Failure::usage("cannot start the log").because(&error)
-    })
+    tracing_subscriber::registry()
+        .with(terminal)
+        .with(file)
+        .try_init()
+        .map_err(|error| Failure::usage("cannot start the log").because(&error))
 }
 
 fn terminal_level(verbose: u8) -> LevelFilter {
@@ -46,10 +49,17 @@ fn terminal_level(verbose: u8) -> LevelFilter {
 fn ours(level: LevelFilter) -> Targets {
     let others = level.min(LevelFilter::from_level(Level::WARN));
     let crates = [
-        "m365_auth", "m365_graph", "m365_ews", "backup_store", "backup_engine", "restore_engine",
+        "m365_auth",
+        "m365_graph",
+        "m365_ews",
+        "backup_store",
+        "backup_engine",
+        "restore_engine",
         "m365_backup",
     ];
-    Targets::new().with_default(others).with_targets(crates.map(|name| (name, level)))
+    Targets::new()
+        .with_default(others)
+        .with_targets(crates.map(|name| (name, level)))
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -97,7 +107,10 @@ impl<'a> MakeWriter<'a> for LogFile {
 
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut file = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         file.write_all(bytes).map(|()| bytes.len())
     }
 

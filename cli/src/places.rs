@@ -18,7 +18,10 @@ impl Places {
         let containers = browse.containers().await.map_err(open.failed("read"))?;
         let mut sorted = Vec::with_capacity(containers.len());
         for container in containers {
-            let path = browse.path_of(&container.id).await.map_err(open.failed("read"))?;
+            let path = browse
+                .path_of(&container.id)
+                .await
+                .map_err(open.failed("read"))?;
             sorted.push((path.trim_matches('/').to_owned(), container));
         }
         sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -39,7 +42,9 @@ impl Places {
         let path = path.trim_matches('/');
         let same = |(known, _): &&(String, Container)| known.to_lowercase() == path.to_lowercase();
         let exact = self.sorted.iter().find(|(known, _)| known == path);
-        exact.or_else(|| self.sorted.iter().find(same)).map(|(_, container)| container)
+        exact
+            .or_else(|| self.sorted.iter().find(same))
+            .map(|(_, container)| container)
     }
 
     /// Returns the path of a folder.
@@ -50,8 +55,11 @@ impl Places {
 
     /// Explains that there is nothing at `path`.
     pub(crate) fn nothing_at(path: &str) -> Failure {
-        Failure::new(Exit::Failed, format!("the snapshot holds nothing at {path}"))
-            .next("see what it holds with: m365-backup ls")
+        Failure::new(
+            Exit::Failed,
+            format!("the snapshot holds nothing at {path}"),
+        )
+        .next("see what it holds with: m365-backup ls")
     }
 }
 
@@ -59,7 +67,9 @@ impl Places {
 fn is_within(path: &str, folder: &str) -> bool {
     let (path, folder) = (path.to_lowercase(), folder.to_lowercase());
     folder.is_empty()
-        || path.strip_prefix(&folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        || path
+            .strip_prefix(&folder)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 #[allow(clippy::disallowed_methods, reason = "the cli reads the environment")]
 pub(crate) fn state_folder() -> Option<PathBuf> {
     let named = |name: &str| {
-        std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
     };
     let home = || std::env::home_dir().filter(|path| path.is_absolute());
     let base = if cfg!(windows) {
@@ -29,7 +31,9 @@ pub(crate) fn peak_memory() -> Option<u64> {
 }
 
 fn peak_in(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
@@ -40,7 +44,10 @@ mod tests {
 
     #[test]
     fn the_peak_is_read_from_the_status_text() {
-        assert_eq!(peak_in("Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
+        assert_eq!(
+            peak_in("Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t 1 kB\n"),
+            Some(2 << 20)
+        );
         assert_eq!(peak_in("Name:\tx\n"), None);
     }
 }

@@ -58,8 +58,12 @@ pub(crate) fn read(source: &SecretSource, what: &str) -> Result<Secret> {
         SecretSource::File(path) => from_file(path, what),
         SecretSource::Command(command) => from_command(command, what),
         SecretSource::Env(name) => from_env(name).ok_or_else(|| {
-            Failure::usage(format!("the environment variable {name}, which holds {what}, is not set"))
-                .next(format!("set {name}, or read {what} from a file or a command"))
+            Failure::usage(format!(
+                "the environment variable {name}, which holds {what}, is not set"
+            ))
+            .next(format!(
+                "set {name}, or read {what} from a file or a command"
+            ))
         }),
     }
 }
@@ -90,8 +94,12 @@ fn from_file(path: &Path, what: &str) -> Result<Secret> {
         Failure::file(&action, path, &error)
     })?;
     first_line(&text).ok_or_else(|| {
-        Failure::usage(format!("the file {} holds no {}", path.display(), bare(what)))
-            .next(format!("write {what} into its first line"))
+        Failure::usage(format!(
+            "the file {} holds no {}",
+            path.display(),
+            bare(what)
+        ))
+        .next(format!("write {what} into its first line"))
     })
 }
 
@@ -128,14 +136,18 @@ fn shell(command: &str) -> Command {
 
 #[allow(clippy::disallowed_methods, reason = "the cli reads the environment")]
 fn from_env(name: &str) -> Option<Secret> {
-    std::env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new)
+    std::env::var(name)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .map(Secret::new)
 }
 
 fn prompt(question: &str) -> Result<Secret> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::usage("no passphrase was given, and nobody is there to type one").next(
-            "use --passphrase-file, --passphrase-command or M365_BACKUP_PASSPHRASE_FILE",
-        ));
+        return Err(
+            Failure::usage("no passphrase was given, and nobody is there to type one")
+                .next("use --passphrase-file, --passphrase-command or M365_BACKUP_PASSPHRASE_FILE"),
+        );
     }
     let typed = rpassword::prompt_password(question)
         .map_err(|error| Failure::usage("cannot read the passphrase").because(&error))?;
@@ -154,13 +166,20 @@ fn bare(what: &str) -> &str {
 #[cfg(unix)]
 fn private_file(path: &Path) -> io::Result<fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Elsewhere the file inherits the access rules of its folder.
 #[cfg(not(unix))]
 fn private_file(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new().write(true).create_new(true).open(path)
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
 }
 
 /// 160 random bits: beyond guessing, and still short enough to copy from paper.

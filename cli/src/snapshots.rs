@@ -19,7 +19,9 @@ const LATEST: &str = "latest";
 
 /// Understands the name of a service.
 pub(crate) fn service(name: &str) -> Result<Service> {
-    let known = SERVICES.iter().find(|service| service.as_str().eq_ignore_ascii_case(name));
+    let known = SERVICES
+        .iter()
+        .find(|service| service.as_str().eq_ignore_ascii_case(name));
     known.cloned().ok_or_else(|| {
         let failure = Failure::usage(format!("there is no service {name:?}"));
         match nearest(&name.to_lowercase(), SERVICES.iter().map(Service::as_str)) {
@@ -46,8 +48,16 @@ pub(crate) async fn list(open: &OpenStore, filter: &SnapshotFilter) -> Result<Ve
         entries.retain(|entry| entry.snapshot.resource.service == wanted);
     }
     entries.sort_by(|a, b| {
-        let order = (a.snapshot.finished, &a.snapshot.resource.owner, &a.snapshot.resource.id);
-        order.cmp(&(b.snapshot.finished, &b.snapshot.resource.owner, &b.snapshot.resource.id))
+        let order = (
+            a.snapshot.finished,
+            &a.snapshot.resource.owner,
+            &a.snapshot.resource.id,
+        );
+        order.cmp(&(
+            b.snapshot.finished,
+            &b.snapshot.resource.owner,
+            &b.snapshot.resource.id,
+        ))
     });
     Ok(entries)
 }
@@ -56,10 +66,15 @@ pub(crate) async fn list(open: &OpenStore, filter: &SnapshotFilter) -> Result<Ve
 pub(crate) fn newest(entries: &[SnapshotEntry]) -> Vec<SnapshotEntry> {
     let mut resources: BTreeMap<(&str, &str), &ResourceId> = BTreeMap::new();
     for SnapshotEntry { snapshot, .. } in entries {
-        let place = (snapshot.resource.owner.as_str(), snapshot.resource.id.as_str());
+        let place = (
+            snapshot.resource.owner.as_str(),
+            snapshot.resource.id.as_str(),
+        );
         resources.insert(place, &snapshot.resource.id);
     }
-    let newest = resources.values().filter_map(|id| choose_parent(entries, id));
+    let newest = resources
+        .values()
+        .filter_map(|id| choose_parent(entries, id));
     newest.cloned().collect()
 }
 
@@ -75,7 +90,10 @@ pub(crate) async fn select(
         if newest.is_empty() {
             return Err(Failure::new(
                 Exit::Failed,
-                format!("the store in {} holds no such snapshot yet", open.place.display()),
+                format!(
+                    "the store in {} holds no such snapshot yet",
+                    open.place.display()
+                ),
             )
             .next("see what there is: m365-backup snapshots; or make one: m365-backup backup"));
         }
@@ -86,18 +104,24 @@ pub(crate) async fn select(
 
 fn by_prefix(entries: Vec<SnapshotEntry>, prefix: &str) -> Result<Vec<SnapshotEntry>> {
     let prefix = prefix.to_lowercase();
-    let mut found: Vec<SnapshotEntry> =
-        entries.into_iter().filter(|entry| entry.id.to_string().starts_with(&prefix)).collect();
+    let mut found: Vec<SnapshotEntry> = entries
+        .into_iter()
+        .filter(|entry| entry.id.to_string().starts_with(&prefix))
+        .collect();
     match found.len() {
         1 => Ok(found),
-        0 => Err(Failure::new(Exit::Failed, format!("there is no snapshot {prefix}"))
-            .next("list them with: m365-backup snapshots")),
+        0 => Err(
+            Failure::new(Exit::Failed, format!("there is no snapshot {prefix}"))
+                .next("list them with: m365-backup snapshots"),
+        ),
         count => {
             found.truncate(SHOWN_MAX);
             let ids: Vec<String> = found.iter().map(|entry| entry.id.to_string()).collect();
-            Err(Failure::usage(format!("{count} snapshots begin with {prefix}"))
-                .cause(ids.join(", "))
-                .next("give more digits"))
+            Err(
+                Failure::usage(format!("{count} snapshots begin with {prefix}"))
+                    .cause(ids.join(", "))
+                    .next("give more digits"),
+            )
         }
     }
 }
@@ -111,8 +135,10 @@ fn belongs_to(entry: &SnapshotEntry, owner: &str) -> bool {
 }
 
 fn owners(entries: &[SnapshotEntry]) -> Vec<String> {
-    let mut owners: Vec<String> =
-        entries.iter().map(|entry| entry.snapshot.resource.owner.clone()).collect();
+    let mut owners: Vec<String> = entries
+        .iter()
+        .map(|entry| entry.snapshot.resource.owner.clone())
+        .collect();
     owners.sort();
     owners.dedup();
     owners
@@ -120,8 +146,10 @@ fn owners(entries: &[SnapshotEntry]) -> Vec<String> {
 
 fn unknown_owner(open: &OpenStore, owner: &str, known: &[String]) -> Failure {
     let place = open.place.display();
-    let failure =
-        Failure::new(Exit::Failed, format!("the store in {place} holds nothing of {owner}"));
+    let failure = Failure::new(
+        Exit::Failed,
+        format!("the store in {place} holds nothing of {owner}"),
+    );
     match nearest(owner, known.iter().map(String::as_str)) {
         Some(near) => failure.next(format!("did you mean {near}?")),
         None => failure.next("list whose data it holds with: m365-backup snapshots --latest"),

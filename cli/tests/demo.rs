@@ -31,17 +31,26 @@ fn the_demo_ends_with_a_line_for_scripts_and_its_store_can_be_looked_into() {
 }
 
 fn try_next(summary: &Value) {
-    let commands: Vec<&str> =
-        summary["try_next"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let commands: Vec<&str> = summary["try_next"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| text.as_str().unwrap())
+        .collect();
     assert_eq!(commands.len(), 3);
     for command in commands {
         if cfg!(unix) {
-            let output = std::process::Command::new("sh").args(["-c", command]).output().unwrap();
+            let output = std::process::Command::new("sh")
+                .args(["-c", command])
+                .output()
+                .unwrap();
             let said = Said::of(&output).assert(0);
             assert!(said.out.lines().count() >= 1, "{command} printed nothing");
         }
     }
-    let folder = std::path::Path::new(summary["store"].as_str().unwrap()).parent().unwrap();
+    let folder = std::path::Path::new(summary["store"].as_str().unwrap())
+        .parent()
+        .unwrap();
     std::fs::remove_dir_all(folder).unwrap();
 }
 
@@ -50,5 +59,8 @@ fn the_demo_refuses_to_mix_with_what_is_there() {
     let folder = tempfile::TempDir::new().unwrap();
     std::fs::write(folder.path().join("mine"), "precious").unwrap();
     run_bare(&["demo", "--keep", folder.path().to_str().unwrap()]).assert(2);
-    assert_eq!(std::fs::read_to_string(folder.path().join("mine")).unwrap(), "precious");
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("mine")).unwrap(),
+        "precious"
+    );
 }

@@ -17,7 +17,12 @@ fn a_wrong_passphrase_is_12_and_the_right_one_still_opens() {
     world.run(&["backup", "-q"]).assert(0);
     fs::write(world.path("wrong"), "not the passphrase\n").unwrap();
     let wrong = ["--passphrase-file", "wrong"];
-    check(&world, world.run(&[&["snapshots"], &wrong[..]].concat()), 12, "wrong-passphrase");
+    check(
+        &world,
+        world.run(&[&["snapshots"], &wrong[..]].concat()),
+        12,
+        "wrong-passphrase",
+    );
     world.run(&["check", "--all-data"]).assert(0);
 }
 
@@ -47,7 +52,11 @@ fn a_damaged_pack_is_found_and_named_and_the_rest_is_listed() {
     fs::write(&pack, bytes).unwrap();
     let said = world.run(&["check", "--all-data"]).assert(1);
     let name = pack.file_name().unwrap().to_str().unwrap();
-    assert!(said.out.contains(name), "check names the pack {name}:\n{}", said.out);
+    assert!(
+        said.out.contains(name),
+        "check names the pack {name}:\n{}",
+        said.out
+    );
     assert!(said.err.contains("next:"), "{}", said.err);
     world.run(&["snapshots"]).assert(0);
 }
@@ -59,7 +68,10 @@ fn a_refused_login_is_20_and_nothing_is_lost() {
     let contents = world.contents();
     fs::write(world.path("secret"), "not the secret").unwrap();
     let said = world.run(&["backup", "--no-progress"]).assert(20);
-    assert!(!said.err.contains("not the secret"), "a secret is never shown");
+    assert!(
+        !said.err.contains("not the secret"),
+        "a secret is never shown"
+    );
     assert_words("refused-login", &world.plain(&said.err));
     assert_eq!(world.contents(), contents);
 }
@@ -67,13 +79,26 @@ fn a_refused_login_is_20_and_nothing_is_lost() {
 #[test]
 fn a_user_who_is_not_there_is_named() {
     let world = World::with_store(25);
-    let backup = world.run(&["backup", "--no-progress", "--user", "nobody@contoso.example"]);
+    let backup = world.run(&[
+        "backup",
+        "--no-progress",
+        "--user",
+        "nobody@contoso.example",
+    ]);
     check(&world, backup, 1, "unknown-user-backup");
     let user = world.tenant().users()[0].principal_name.clone();
     world.run(&["backup", "-q", "--user", &user]).assert(0);
     let ls = world.run(&["ls", "--owner", "nobody@contoso.example"]);
     check(&world, ls, 1, "unknown-user-ls");
-    let to = ["restore", "latest", "--owner", &user, "--to", "nobody@contoso.example", "--yes"];
+    let to = [
+        "restore",
+        "latest",
+        "--owner",
+        &user,
+        "--to",
+        "nobody@contoso.example",
+        "--yes",
+    ];
     check(&world, world.run(&to), 1, "unknown-user-restore");
 }
 
@@ -118,7 +143,10 @@ fn with_json_a_failure_is_an_object_on_stderr() {
 }
 
 fn largest(packs: Vec<std::path::PathBuf>) -> std::path::PathBuf {
-    packs.into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+    packs
+        .into_iter()
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap()
 }
 
 /// A file system of a few megabytes, where this machine lets an ordinary user mount one.

@@ -53,7 +53,11 @@ fn a_command_that_only_reads_ends_at_the_first_interrupt() {
     let world = World::with_store(12);
     // The passphrase command keeps it waiting until it is interrupted.
     let mut command = crate::support::bare(&["check", "--passphrase-command", "sleep 30"]);
-    let mut child = command.arg("--store").arg(world.path("store")).spawn().unwrap();
+    let mut child = command
+        .arg("--store")
+        .arg(world.path("store"))
+        .spawn()
+        .unwrap();
     let started = std::time::Duration::from_millis(300);
     #[allow(clippy::disallowed_methods, reason = "the process runs in real time")]
     std::thread::sleep(started);
@@ -72,12 +76,18 @@ fn start(world: &World) -> Child {
 
 fn wait_for_a_page(lines: &mut impl Iterator<Item = std::io::Result<String>>) {
     let committed = |line: &std::io::Result<String>| {
-        line.as_ref().is_ok_and(|line| line.contains("page_committed"))
+        line.as_ref()
+            .is_ok_and(|line| line.contains("page_committed"))
     };
-    assert!(lines.any(|line| committed(&line)), "the backup commits at least one page");
+    assert!(
+        lines.any(|line| committed(&line)),
+        "the backup commits at least one page"
+    );
 }
 
 fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status();
     assert!(status.unwrap().success());
 }

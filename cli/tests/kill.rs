@@ -41,7 +41,10 @@ fn a_backup_killed_at_any_moment_is_completed_by_the_next_one() {
         assert_eq!(world.contents(), expected, "seed {seed}, {moment:?}");
         world.run(&["check", "--all-data", "-q"]).assert(0);
     }
-    assert!(cut_short >= MOMENTS / 4, "most kills came too late to prove anything: {cut_short}");
+    assert!(
+        cut_short >= MOMENTS / 4,
+        "most kills came too late to prove anything: {cut_short}"
+    );
 }
 
 /// When to kill: so long after so many lines of progress.
@@ -76,13 +79,19 @@ fn kill(world: &World, moment: &Moment) -> u64 {
         let object: Value = serde_json::from_str(line).unwrap_or_default();
         let resource = object["resource"].as_str().unwrap_or_default();
         if object["message_type"] == "page_committed" && resource.starts_with("outlook:") {
-            committed.insert(resource.to_owned(), object["totals"]["stored"].as_u64().unwrap());
+            committed.insert(
+                resource.to_owned(),
+                object["totals"]["stored"].as_u64().unwrap(),
+            );
         }
     };
     for line in lines.by_ref().take(moment.lines) {
         take(&line.unwrap());
     }
-    #[allow(clippy::disallowed_methods, reason = "the process to kill runs in real time")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the process to kill runs in real time"
+    )]
     std::thread::sleep(moment.then);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -95,6 +104,8 @@ fn kill(world: &World, moment: &Moment) -> u64 {
 
 fn mime_requests(world: &World) -> u64 {
     let counters = world.tenant().counters();
-    let mime = counters.routes().filter(|(route, _)| route.ends_with("/$value"));
+    let mime = counters
+        .routes()
+        .filter(|(route, _)| route.ends_with("/$value"));
     mime.map(|(_, count)| count).sum()
 }

@@ -46,7 +46,11 @@ impl World {
         let runtime = Runtime::new().unwrap();
         let tenant = Tenant::generate(spec).unwrap();
         let server = runtime.block_on(Server::start(tenant)).unwrap();
-        let world = Self { server, folder: TempDir::new().unwrap(), _runtime: runtime };
+        let world = Self {
+            server,
+            folder: TempDir::new().unwrap(),
+            _runtime: runtime,
+        };
         fs::write(world.path("passphrase"), "correct horse battery staple\n").unwrap();
         fs::write(world.path("secret"), world.tenant().app().client_secret).unwrap();
         world.configure("store", "users = \"all\"");
@@ -86,7 +90,10 @@ impl World {
     /// Prepares the program with the config of this world and no environment that could leak in.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = bare(args);
-        command.arg("--config").arg(self.path("set.toml")).current_dir(self.folder.path());
+        command
+            .arg("--config")
+            .arg(self.path("set.toml"))
+            .current_dir(self.folder.path());
         command
     }
 
@@ -133,7 +140,13 @@ impl Said {
     /// Fails the test unless the program ended with `code`.
     #[track_caller]
     pub fn assert(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.out,
+            self.err
+        );
         self
     }
 
@@ -141,7 +154,9 @@ impl Said {
     #[track_caller]
     pub fn objects(&self) -> Vec<Value> {
         let lines = self.out.lines();
-        lines.map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
+        lines
+            .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
+            .collect()
     }
 
     /// Returns the last object, which sums up.
@@ -218,11 +233,19 @@ pub fn plain(text: &str) -> String {
 
 /// Compares `text` with the recorded words; `M365_BACKUP_RECORD_WORDS=1` records them anew.
 #[track_caller]
-#[allow(clippy::disallowed_methods, reason = "a switch for the developer who changes the words")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a switch for the developer who changes the words"
+)]
 pub fn assert_words(name: &str, text: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/words");
     let path = folder.join(format!("{name}.txt"));
-    let text = text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n";
+    let text = text
+        .lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n";
     if std::env::var_os("M365_BACKUP_RECORD_WORDS").is_some() {
         fs::write(&path, &text).unwrap();
     }

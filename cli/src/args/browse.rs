@@ -51,13 +51,15 @@ pub(crate) struct LsArgs {
 
 /// Arguments of `find`.
 #[derive(Debug, Args)]
-#[command(after_help = "Words are looked for in names, subjects, senders, recipients and folders, in any case;
+#[command(
+    after_help = "Words are looked for in names, subjects, senders, recipients and folders, in any case;
 all must occur. * and ? stand for any text and any character.
 
 Examples:
   m365-backup find --store /srv/backup/contoso invoice october
   m365-backup find --store /srv/backup/contoso '*.xlsx' --owner ada@contoso.example
-  m365-backup find --store /srv/backup/contoso report --after 2026-01-01 --all-snapshots")]
+  m365-backup find --store /srv/backup/contoso report --after 2026-01-01 --all-snapshots"
+)]
 pub(crate) struct FindArgs {
     /// Words that must all occur
     #[arg(required = true)]

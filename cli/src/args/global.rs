@@ -9,7 +9,13 @@ use clap::{ArgAction, Args};
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Config of the backup set
-    #[arg(short, long, global = true, value_name = "FILE", env = "M365_BACKUP_CONFIG")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "M365_BACKUP_CONFIG"
+    )]
     pub(crate) config: Option<PathBuf>,
 
     /// Store to use, in place of the one in the config
@@ -21,7 +27,12 @@ pub(crate) struct GlobalArgs {
     pub(crate) passphrase_file: Option<PathBuf>,
 
     /// Read the passphrase from the first line that COMMAND prints
-    #[arg(long, global = true, value_name = "COMMAND", conflicts_with = "passphrase_file")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "COMMAND",
+        conflicts_with = "passphrase_file"
+    )]
     pub(crate) passphrase_command: Option<String>,
 
     /// Print JSON, one object a line

@@ -17,12 +17,14 @@ pub(crate) enum Conflict {
 
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
-#[command(after_help = "Nothing is written before the plan is shown and agreed to.
+#[command(
+    after_help = "Nothing is written before the plan is shown and agreed to.
 
 Examples:
   m365-backup restore -c contoso.toml latest --owner ada@contoso.example --service outlook --dry-run
   m365-backup restore -c contoso.toml 3f9a --path Inbox/Projects --into-folder 'Restored today'
-  m365-backup restore -c contoso.toml latest --owner ada@contoso.example --to bob@contoso.example")]
+  m365-backup restore -c contoso.toml latest --owner ada@contoso.example --to bob@contoso.example"
+)]
 pub(crate) struct RestoreArgs {
     /// Snapshot id, or its first digits, or `latest` together with --owner
     pub(crate) snapshot: String,

@@ -57,12 +57,18 @@ fn selection(config: &Config, args: &BackupArgs) -> Result<Selection> {
         ([], ConfiguredUsers::Chosen(users)) => Users::Chosen(users.clone()),
         (users, _) => Users::Chosen(users.to_vec()),
     };
-    let services =
-        if args.services.is_empty() { &config.selection.services } else { &args.services };
+    let services = if args.services.is_empty() {
+        &config.selection.services
+    } else {
+        &args.services
+    };
     Ok(Selection {
         users,
         exclude: config.selection.exclude.clone(),
-        services: services.iter().map(|name| snapshots::service(name)).collect::<Result<_>>()?,
+        services: services
+            .iter()
+            .map(|name| snapshots::service(name))
+            .collect::<Result<_>>()?,
     })
 }
 
@@ -89,10 +95,22 @@ fn print(out: &Output, report: &RunReport) -> Result<()> {
     }
     for item in &report.quarantined {
         let (name, cause) = (&item.name, &item.cause);
-        out.line(&printable(&format!("quarantined: {}: {name}: {cause}", item.resource)))?;
+        out.line(&printable(&format!(
+            "quarantined: {}: {name}: {cause}",
+            item.resource
+        )))?;
     }
-    let Totals { seen, stored, unchanged, skipped, quarantined, removed, moved, bytes, .. } =
-        report.totals;
+    let Totals {
+        seen,
+        stored,
+        unchanged,
+        skipped,
+        quarantined,
+        removed,
+        moved,
+        bytes,
+        ..
+    } = report.totals;
     out.line(&format!(
         "{}: {} seen in {}: {} stored, {} unchanged, {} skipped, {} quarantined; {} moved, {} \
          removed; {} fetched",

@@ -15,7 +15,11 @@ use crate::words;
 pub(crate) async fn run(context: &Context, args: CheckArgs) -> Result<Exit> {
     let config = context.config()?;
     let open = context.open_store(config.as_ref()).await?;
-    let depth = if args.all_data { CheckDepth::AllData } else { CheckDepth::Structure };
+    let depth = if args.all_data {
+        CheckDepth::AllData
+    } else {
+        CheckDepth::Structure
+    };
     let bar = CheckBar::new(&context.output);
     let report = open
         .store
@@ -48,7 +52,11 @@ pub(crate) async fn run(context: &Context, args: CheckArgs) -> Result<Exit> {
             }),
         )?;
     } else {
-        let done = if args.all_data { "read and verified" } else { "structure verified" };
+        let done = if args.all_data {
+            "read and verified"
+        } else {
+            "structure verified"
+        };
         out.line(&format!(
             "{done}: {}, {}, {} ({})",
             words::counted(snapshots, "snapshot"),

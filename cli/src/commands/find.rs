@@ -35,7 +35,13 @@ pub(crate) async fn run(context: &Context, args: FindArgs) -> Result<Exit> {
         }
         (None, false) => snapshots::newest(&snapshots::list(&open, &args.filter).await?),
     };
-    let mut search = Search { context, open: &open, query, seen: HashSet::new(), found: 0 };
+    let mut search = Search {
+        context,
+        open: &open,
+        query,
+        seen: HashSet::new(),
+        found: 0,
+    };
     for entry in &entries {
         search.snapshot(entry).await?;
         if search.is_full() {
@@ -48,7 +54,10 @@ pub(crate) async fn run(context: &Context, args: FindArgs) -> Result<Exit> {
         context.output.object("summary", summary)?;
     } else {
         let searched = words::counted(entries.len() as u64, "snapshot");
-        context.output.note(&format!("{} found in {searched}", words::counted(found, "item")));
+        context.output.note(&format!(
+            "{} found in {searched}",
+            words::counted(found, "item")
+        ));
     }
     Ok(Exit::Complete)
 }
@@ -81,9 +90,8 @@ impl Query {
 }
 
 fn day(text: &str) -> Result<Timestamp> {
-    Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")).map_err(|_| {
-        Failure::usage(format!("{text} is no day")).next("write it like 2026-11-22")
-    })
+    Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z"))
+        .map_err(|_| Failure::usage(format!("{text} is no day")).next("write it like 2026-11-22"))
 }
 
 struct Search<'a> {
@@ -111,7 +119,10 @@ impl Search<'_> {
                 continue;
             }
             let resource = entry.snapshot.resource.id.clone();
-            if self.seen.insert((resource, item.key.clone(), item.change_key.clone())) {
+            if self
+                .seen
+                .insert((resource, item.key.clone(), item.change_key.clone()))
+            {
                 self.report(entry, &item, folder)?;
             }
             if self.is_full() {
@@ -132,7 +143,10 @@ impl Search<'_> {
             object["owner"] = json!(owner);
             return out.object("item", object);
         }
-        let sender = item.sender.as_deref().map(|sender| format!("  from {sender}"));
+        let sender = item
+            .sender
+            .as_deref()
+            .map(|sender| format!("  from {sender}"));
         let line = ls::line(item, folder) + sender.as_deref().unwrap_or_default();
         out.line(&printable(&format!("{}  {owner}  {line}", short_id(&id))))
     }

@@ -30,9 +30,14 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit> {
     let explain = |error| from_store("create", &place, &error);
     let backend = LocalBackend::create(&place).map_err(explain)?;
     let options = CreateOptions::default();
-    let store = Store::create(Arc::new(backend), &passphrase, options, StoreOptions::default())
-        .await
-        .map_err(explain)?;
+    let store = Store::create(
+        Arc::new(backend),
+        &passphrase,
+        options,
+        StoreOptions::default(),
+    )
+    .await
+    .map_err(explain)?;
 
     let out = &context.output;
     if out.is_json() {
@@ -46,14 +51,20 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit> {
         )?;
         return Ok(Exit::Complete);
     }
-    out.line(&format!("created the encrypted store {} in {}", store.id(), place.display()))?;
+    out.line(&format!(
+        "created the encrypted store {} in {}",
+        store.id(),
+        place.display()
+    ))?;
     out.line("")?;
     out.line("Keep safe, and not only on this machine:")?;
     match &args.generate_passphrase {
         Some(path) => out.line(&format!("  the passphrase, in {}", path.display()))?,
         None => out.line("  the passphrase")?,
     }
-    out.line("Without it nobody can read the backups: not you, and not the makers of this program.")?;
+    out.line(
+        "Without it nobody can read the backups: not you, and not the makers of this program.",
+    )?;
     Ok(Exit::Complete)
 }
 
@@ -77,11 +88,15 @@ fn write_config(context: &Context, path: &Path) -> Result<Exit> {
         .and_then(|mut file| file.write_all(EXAMPLE.as_bytes()))
         .map_err(|error| Failure::file("write the config", path, &error))?;
     if context.output.is_json() {
-        context.output.object("summary", json!({ "config": path }))?;
+        context
+            .output
+            .object("summary", json!({ "config": path }))?;
     } else {
         let shown = path.display();
         context.output.line(&format!("wrote {shown}"))?;
-        context.output.line(&format!("Edit it, then: m365-backup init --config {shown}"))?;
+        context
+            .output
+            .line(&format!("Edit it, then: m365-backup init --config {shown}"))?;
     }
     Ok(Exit::Complete)
 }

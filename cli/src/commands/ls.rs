@@ -23,11 +23,17 @@ pub(crate) async fn run(context: &Context, args: LsArgs) -> Result<Exit> {
         list(context, &open, entry, &args, &mut listed).await?;
     }
     if let Some(path) = args.path.filter(|_| listed.folders + listed.items == 0) {
-        return Err(Failure::new(Exit::Failed, format!("the snapshot holds no folder {path}"))
-            .next("list the folders with: m365-backup ls --folders"));
+        return Err(
+            Failure::new(Exit::Failed, format!("the snapshot holds no folder {path}"))
+                .next("list the folders with: m365-backup ls --folders"),
+        );
     }
     if context.output.is_json() {
-        let Listed { folders, items, bytes } = listed;
+        let Listed {
+            folders,
+            items,
+            bytes,
+        } = listed;
         let totals = json!({ "containers": folders, "items": items, "bytes": bytes });
         context.output.object("summary", totals)?;
     } else {
@@ -60,8 +66,11 @@ async fn list(
     let places = Places::read(open, &browse).await?;
     let resource = &entry.snapshot.resource;
     if !out.is_json() {
-        let (id, owner, service) =
-            (short_id(&entry.id.to_string()), &resource.owner, &resource.service);
+        let (id, owner, service) = (
+            short_id(&entry.id.to_string()),
+            &resource.owner,
+            &resource.service,
+        );
         out.name_line(&format!("snapshot {id}, {owner}, {service}"))?;
     }
     for (path, container) in places.below(args.path.as_deref()) {
@@ -142,5 +151,9 @@ pub(crate) fn describe(item: &Item, folder: &str) -> serde_json::Value {
 }
 
 fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
 }

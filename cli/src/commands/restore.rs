@@ -24,12 +24,16 @@ use crate::words;
 pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit> {
     let config = context.required_config()?;
     if args.snapshot == "latest" && args.filter.owner.is_none() {
-        return Err(Failure::usage("`latest` alone does not say whose data to restore")
-            .next("add --owner, as in: m365-backup restore latest --owner ada@contoso.example"));
+        return Err(
+            Failure::usage("`latest` alone does not say whose data to restore")
+                .next("add --owner, as in: m365-backup restore latest --owner ada@contoso.example"),
+        );
     }
     let open = context.open_store(Some(&config)).await?;
     let entries = snapshots::select(&open, &args.snapshot, &args.filter).await?;
-    entries.iter().for_each(|entry| warn_of_gaps(context, entry));
+    entries
+        .iter()
+        .for_each(|entry| warn_of_gaps(context, entry));
     let graph = graph_client(&config, RetryPolicy::none())?;
 
     let mut jobs = Vec::new();
@@ -40,7 +44,10 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit> {
         };
         let request = RestoreRequest {
             selection,
-            destination: args.to.clone().map_or(Destination::Original, Destination::Owner),
+            destination: args
+                .to
+                .clone()
+                .map_or(Destination::Original, Destination::Owner),
             into_folder: args.into_folder.clone(),
             conflict: rule(args.conflict),
             ..RestoreRequest::everything(entry)
@@ -91,8 +98,7 @@ async fn execute(
 ) -> Result<RestoreReport> {
     let progress = RestoreProgress::new(&context.output);
     let result =
-        restore_engine::execute(&open.store, plan, target, journal, &progress, &context.stop)
-            .await;
+        restore_engine::execute(&open.store, plan, target, journal, &progress, &context.stop).await;
     progress.finish()?;
     result.map_err(|error| from_restore("restore", &open.place, &error))
 }
@@ -103,11 +109,10 @@ pub(crate) fn target(graph: &GraphClient, request: &RestoreRequest) -> Result<Bo
     match &request.snapshot.snapshot.resource.service {
         Service::Outlook => Ok(Box::new(OutlookTarget::new(graph, owner))),
         Service::OneDrive => Ok(Box::new(DriveTarget::new(graph, owner))),
-        other => Err(Failure::new(
-            Exit::Failed,
-            format!("this version cannot restore {other}"),
-        )
-        .next("use the version of m365-backup that made the snapshot, or a newer one")),
+        other => Err(
+            Failure::new(Exit::Failed, format!("this version cannot restore {other}"))
+                .next("use the version of m365-backup that made the snapshot, or a newer one"),
+        ),
     }
 }
 

@@ -10,8 +10,7 @@ pub(super) fn explain(text: &str, name: &str, error: &toml::de::Error) -> Failur
         Some(line) => format!("line {line}: {what}"),
         None => what.to_owned(),
     };
-    let failure =
-        Failure::usage(format!("the config {name} cannot be understood")).cause(cause);
+    let failure = Failure::usage(format!("the config {name} cannot be understood")).cause(cause);
     let unknown = quoted(what).next().unwrap_or_default();
     match nearest(unknown, quoted(expected)) {
         Some(near) => failure.next(format!("did you mean `{near}`?")),

@@ -34,8 +34,8 @@ impl Folder {
         let base = base
             .canonicalize()
             .map_err(|error| Failure::file("find the folder", &base, &error))?;
-        let mut entries = fs::read_dir(&base)
-            .map_err(|error| Failure::file("read the folder", &base, &error))?;
+        let mut entries =
+            fs::read_dir(&base).map_err(|error| Failure::file("read the folder", &base, &error))?;
         if entries.next().is_some() {
             return Err(Failure::usage(format!("{} is not empty", base.display()))
                 .next("give --keep a new or empty folder"));
@@ -53,9 +53,14 @@ impl Folder {
         let passphrase = secrets::generate_passphrase(&self.passphrase)?;
         let explain = |error| from_store("create", &self.store, &error);
         let backend = Arc::new(LocalBackend::create(&self.store).map_err(explain)?);
-        Store::create(backend, &passphrase, CreateOptions::default(), StoreOptions::default())
-            .await
-            .map_err(explain)
+        Store::create(
+            backend,
+            &passphrase,
+            CreateOptions::default(),
+            StoreOptions::default(),
+        )
+        .await
+        .map_err(explain)
     }
 
     /// Returns where the store is.

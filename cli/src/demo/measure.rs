@@ -50,7 +50,11 @@ impl Stage<'_> {
         Ok(Measured {
             requests: self.tenant.counters().billed() - requests,
             seconds,
-            feeds: report.resources.iter().map(|resource| resource.feeds as u64).sum(),
+            feeds: report
+                .resources
+                .iter()
+                .map(|resource| resource.feeds as u64)
+                .sum(),
             resources: report.resources.len() as u64,
             bytes: report.totals.bytes,
             new_packs: self.packs().await? - packs,

@@ -42,18 +42,28 @@ pub(super) async fn run(stage: &Stage<'_>) -> Result<Restored> {
         Check {
             name: "everything planned is restored and reads back equal",
             held: unfinished.is_none() && mail_report.written > 0 && file_report.written > 0,
-            detail: unfinished.map(|(name, report)| format!("{name}: {report:?}")).unwrap_or_default(),
+            detail: unfinished
+                .map(|(name, report)| format!("{name}: {report:?}"))
+                .unwrap_or_default(),
         },
         Check {
             name: "what was restored equals its source, field by field",
-            held: mismatches.is_empty() && compared >= written && mail.compared > 0 && files.compared > 0,
+            held: mismatches.is_empty()
+                && compared >= written
+                && mail.compared > 0
+                && files.compared > 0,
             detail: match mismatches.first() {
                 Some(first) => first.clone(),
                 None => format!("{compared} compared, {written} written"),
             },
         },
     ];
-    Ok(Restored { items: written, mismatches, word, checks })
+    Ok(Restored {
+        items: written,
+        mismatches,
+        word,
+        checks,
+    })
 }
 
 async fn restore(
@@ -68,9 +78,8 @@ async fn restore(
         into_folder: Some(INTO.to_owned()),
         ..RestoreRequest::everything(source)
     };
-    let explain = |doing: &'static str| {
-        move |error| from_restore(doing, stage.folder.store(), &error)
-    };
+    let explain =
+        |doing: &'static str| move |error| from_restore(doing, stage.folder.store(), &error);
     let target = target(stage.graph, &request)?;
     let plan = restore_engine::plan(stage.store, &request, target.as_ref())
         .await
@@ -80,7 +89,12 @@ async fn restore(
         .map_err(explain("open the restore journal"))?;
     let stop = &stage.context.stop;
     let report = restore_engine::execute(
-        stage.store, &plan, target.as_ref(), &journal, &NoObserver, stop,
+        stage.store,
+        &plan,
+        target.as_ref(),
+        &journal,
+        &NoObserver,
+        stop,
     )
     .await
     .map_err(explain("restore"))?;
@@ -98,16 +112,20 @@ fn choose(newest: &[SnapshotEntry], service: &Service) -> Result<(SnapshotEntry,
         .filter(|entry| {
             let resource = &entry.snapshot.resource;
             resource.service == *service
-                && matches!(resource.kind, ResourceKind::UserMailbox | ResourceKind::Drive)
+                && matches!(
+                    resource.kind,
+                    ResourceKind::UserMailbox | ResourceKind::Drive
+                )
         })
         .collect();
     candidates.sort_by_key(|entry| entry.snapshot.items.entries);
     match (candidates.pop(), candidates.pop()) {
-        (Some(source), Some(other)) => {
-            Ok((source.clone(), other.snapshot.resource.owner.clone()))
-        }
-        _ => Err(Failure::new(Exit::Failed, format!("the demo has no two users with {service}"))
-            .next("try more --users")),
+        (Some(source), Some(other)) => Ok((source.clone(), other.snapshot.resource.owner.clone())),
+        _ => Err(Failure::new(
+            Exit::Failed,
+            format!("the demo has no two users with {service}"),
+        )
+        .next("try more --users")),
     }
 }
 
@@ -119,7 +137,10 @@ async fn searchable(stage: &Stage<'_>, newest: &[SnapshotEntry]) -> Result<Strin
     while let Some(item) = items.next().await {
         let item = item.map_err(|error| from_store("read", stage.folder.store(), &error))?;
         let words = item.name.split(|c: char| !c.is_ascii_alphabetic());
-        if let Some(word) = words.max_by_key(|word| word.len()).filter(|word| word.len() > 3) {
+        if let Some(word) = words
+            .max_by_key(|word| word.len())
+            .filter(|word| word.len() > 3)
+        {
             return Ok(word.to_owned());
         }
     }

@@ -34,7 +34,11 @@ pub(super) fn findings(out: &Output, found: &Findings, folder: &Folder) -> Resul
     out.line("")?;
     for check in &found.checks {
         let mark = if check.held { "ok    " } else { "FAILED" };
-        let detail = if check.detail.is_empty() { String::new() } else { format!(": {}", check.detail) };
+        let detail = if check.detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", check.detail)
+        };
         out.line(&printable(&format!("{mark}  {}{detail}", check.name)))?;
     }
     for mismatch in found.mismatches.iter().take(MISMATCHES_SHOWN) {
@@ -42,9 +46,14 @@ pub(super) fn findings(out: &Output, found: &Findings, folder: &Folder) -> Resul
     }
     out.line("")?;
     out.line(&format!("The store is in {}", folder.store().display()))?;
-    out.line(&format!("Its passphrase is in {}", folder.passphrase().display()))?;
+    out.line(&format!(
+        "Its passphrase is in {}",
+        folder.passphrase().display()
+    ))?;
     out.line("Try next, without any tenant:")?;
-    commands(found, folder).iter().try_for_each(|command| out.line(&format!("  {command}")))
+    commands(found, folder)
+        .iter()
+        .try_for_each(|command| out.line(&format!("  {command}")))
 }
 
 const MISMATCHES_SHOWN: usize = 20;
@@ -65,7 +74,12 @@ fn runs(found: &Findings) -> Table {
         ("incremental", &found.incremental, changed),
     ];
     for (name, run, items) in rows {
-        let Measured { requests, bytes, seconds, .. } = run;
+        let Measured {
+            requests,
+            bytes,
+            seconds,
+            ..
+        } = run;
         table.row([
             name.to_owned(),
             words::count(items),
@@ -80,7 +94,9 @@ fn runs(found: &Findings) -> Table {
 
 fn sizes(found: &Findings) -> Table {
     let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
-    let peak = found.peak_bytes.map_or("not known here".to_owned(), words::bytes);
+    let peak = found
+        .peak_bytes
+        .map_or("not known here".to_owned(), words::bytes);
     let (items, bytes) = found.verified;
     let rows = [
         ("users", words::count(u64::from(found.users))),
@@ -93,7 +109,10 @@ fn sizes(found: &Findings) -> Table {
                 words::ratio(found.stored_bytes, found.first.bytes),
             ),
         ),
-        ("verified", format!("{}, {}", words::counted(items, "item"), words::bytes(bytes))),
+        (
+            "verified",
+            format!("{}, {}", words::counted(items, "item"), words::bytes(bytes)),
+        ),
         ("restored", words::counted(found.restored_items, "item")),
         ("different", words::count(found.mismatches.len() as u64)),
         ("time in all", format!("{:.1} s", found.seconds)),
@@ -174,7 +193,11 @@ fn program() -> String {
 fn quote(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/\\.:_-".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +208,10 @@ mod tests {
 
     #[test]
     fn a_path_is_quoted_only_where_a_shell_needs_it() {
-        assert_eq!(quote(Path::new("/tmp/m365-backup-demo-1/store")), "/tmp/m365-backup-demo-1/store");
+        assert_eq!(
+            quote(Path::new("/tmp/m365-backup-demo-1/store")),
+            "/tmp/m365-backup-demo-1/store"
+        );
         assert_eq!(quote(Path::new("/tmp/it's here")), r"'/tmp/it'\''s here'");
     }
 }

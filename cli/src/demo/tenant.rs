@@ -23,15 +23,18 @@ pub(super) fn generate(args: &DemoArgs) -> Result<Tenant> {
         ..TenantSpec::default()
     };
     Tenant::generate(spec).map_err(|error| {
-        Failure::usage("cannot fill the simulated tenant").because(&error).next(
-            "check the folders given with --mail and --files",
-        )
+        Failure::usage("cannot fill the simulated tenant")
+            .because(&error)
+            .next("check the folders given with --mail and --files")
     })
 }
 
 /// Lets the tenant change, and returns how many items that touched.
 pub(super) fn change(tenant: &Tenant, seed: u64) -> u64 {
-    let spec = ChangeSpec { seed: seed.wrapping_add(1), ..ChangeSpec::default() };
+    let spec = ChangeSpec {
+        seed: seed.wrapping_add(1),
+        ..ChangeSpec::default()
+    };
     tenant.change(spec).changed_items
 }
 

@@ -13,10 +13,12 @@ use crate::exit::Exit;
 /// Explains why a backup into the store in `place` could not be made.
 pub(crate) fn from_backup(place: &Path, error: &backup_engine::Error) -> Failure {
     if error.kind() == BackupKind::UserNotFound {
-        return Failure::new(Exit::Failed, error.to_string()).because(error).next(
-            "check `selection.users` in the config, or --user: principal names such as \
+        return Failure::new(Exit::Failed, error.to_string())
+            .because(error)
+            .next(
+                "check `selection.users` in the config, or --user: principal names such as \
              ada@contoso.example",
-        );
+            );
     }
     if let Some(failure) = from_below("make the backup", "write to", place, error) {
         return failure.cause(error.to_string());
@@ -34,7 +36,9 @@ pub(crate) fn from_backup(place: &Path, error: &backup_engine::Error) -> Failure
         ),
         _ => (Exit::Failed, "run it again; what was committed is kept"),
     };
-    Failure::new(exit, "the backup could not be made").because(error).next(next)
+    Failure::new(exit, "the backup could not be made")
+        .because(error)
+        .next(next)
 }
 
 /// Explains why a restore from the store in `place` could not be planned or done.
@@ -57,15 +61,23 @@ pub(crate) fn from_restore(doing: &str, place: &Path, error: &restore_engine::Er
             Exit::PermissionMissing,
             "give the app Mail.ReadWrite or Files.ReadWrite.All, with admin consent",
         ),
-        RestoreKind::Throttled => (Exit::Throttled, "run it again later; it goes on where it was"),
+        RestoreKind::Throttled => (
+            Exit::Throttled,
+            "run it again later; it goes on where it was",
+        ),
         RestoreKind::Damaged => (
             Exit::Failed,
             "run m365-backup check --all-data to see what is affected, and restore the rest with \
              --path",
         ),
-        _ => (Exit::Failed, "run it again; what is there already is not written twice"),
+        _ => (
+            Exit::Failed,
+            "run it again; what is there already is not written twice",
+        ),
     };
-    Failure::new(exit, format!("cannot {doing}")).because(error).next(next)
+    Failure::new(exit, format!("cannot {doing}"))
+        .because(error)
+        .next(next)
 }
 
 fn from_below(
@@ -123,7 +135,8 @@ mod tests {
             backup_store::ErrorKind::StorageFull,
             "spool file: no space left",
         );
-        let error = Error::new(ErrorKind::Store, "the page could not be committed").with_source(full);
+        let error =
+            Error::new(ErrorKind::Store, "the page could not be committed").with_source(full);
         let failure = from_backup(Path::new("/srv/store"), &error);
         assert_eq!(
             failure.to_string(),

@@ -11,7 +11,9 @@ use crate::exit::Exit;
 /// Explains a failure of the door to the network or of the identity platform.
 pub(crate) fn from_auth(doing: &str, error: &m365_auth::Error) -> Failure {
     let (exit, next) = auth_exit(error.kind());
-    let failure = Failure::new(exit, auth_message(doing, error.kind())).because(error).next(next);
+    let failure = Failure::new(exit, auth_message(doing, error.kind()))
+        .because(error)
+        .next(next);
     with_request_id(failure, error.request_id())
 }
 
@@ -21,12 +23,16 @@ pub(crate) fn from_graph(doing: &str, error: &m365_graph::Error) -> Failure {
         return from_auth(doing, auth);
     }
     let (exit, next) = graph_exit(error.kind());
-    let failure = Failure::new(exit, format!("cannot {doing}")).because(error).next(next);
+    let failure = Failure::new(exit, format!("cannot {doing}"))
+        .because(error)
+        .next(next);
     with_request_id(failure, error.request_id())
 }
 
 /// Finds the identity platform's own refusal below an error of Graph or of an engine.
-pub(super) fn auth_error_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a m365_auth::Error> {
+pub(super) fn auth_error_in<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a m365_auth::Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<m365_auth::Error>() {
@@ -124,8 +130,11 @@ mod tests {
 
     #[test]
     fn a_refused_login_is_exit_code_20_and_names_what_to_check() {
-        let error = Error::new(ErrorKind::CredentialRefused, "the client secret is not valid")
-            .with_service_code("AADSTS7000215");
+        let error = Error::new(
+            ErrorKind::CredentialRefused,
+            "the client secret is not valid",
+        )
+        .with_service_code("AADSTS7000215");
         let failure = from_auth("list the users", &error);
         assert_eq!(failure.exit().code(), 20);
         assert_eq!(

@@ -48,7 +48,11 @@ pub(crate) fn from_store(doing: &str, place: &Path, error: &Error) -> Failure {
             format!("another run is writing to the store in {place} from this state folder"),
             "wait for it to end, or give this set a `state` folder of its own",
         ),
-        _ => (Exit::Failed, format!("cannot {doing} the store in {place}"), general(error)),
+        _ => (
+            Exit::Failed,
+            format!("cannot {doing} the store in {place}"),
+            general(error),
+        ),
     };
     Failure::new(exit, message).because(error).next(next)
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use backup_engine::{Event, Observer, ResourceReport};
+use backup_engine::report::ResourceReport;
+use backup_engine::{Event, Observer};
 use backup_store::catalog::{ResourceId, Totals};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -49,7 +50,10 @@ impl BackupProgress {
             done: Totals::default(),
             failure: None,
         };
-        Self { out: out.clone(), state: Mutex::new(state) }
+        Self {
+            out: out.clone(),
+            state: Mutex::new(state),
+        }
     }
 
     /// Takes the bars away, and reports whether progress could be written at all.
@@ -85,7 +89,11 @@ impl BackupProgress {
         let label = format!("{} {}", resource.owner, resource.service);
         let bar = spinner(&self.out, "  ");
         show(bar.as_ref(), &label);
-        let active = Active { label, totals: Totals::default(), bar };
+        let active = Active {
+            label,
+            totals: Totals::default(),
+            bar,
+        };
         self.lock().active.insert(resource.id.clone(), active);
     }
 
@@ -93,7 +101,10 @@ impl BackupProgress {
         let mut state = self.lock();
         if let Some(active) = state.active.get_mut(resource) {
             active.totals = totals.clone();
-            show(active.bar.as_ref(), &format!("{}: {}", active.label, brief(totals)));
+            show(
+                active.bar.as_ref(),
+                &format!("{}: {}", active.label, brief(totals)),
+            );
         }
         state.show_run();
     }
@@ -112,9 +123,14 @@ impl BackupProgress {
 impl State {
     fn show_run(&self) {
         let mut totals = self.done.clone();
-        self.active.values().for_each(|active| totals.add(&active.totals));
+        self.active
+            .values()
+            .for_each(|active| totals.add(&active.totals));
         let done = words::counted(self.finished, "resource");
-        show(self.run.as_ref(), &format!("{done} done, {}", brief(&totals)));
+        show(
+            self.run.as_ref(),
+            &format!("{done} done, {}", brief(&totals)),
+        );
     }
 }
 
@@ -132,7 +148,11 @@ impl Observer for BackupProgress {
                     "reason": left_out.reason,
                 }),
             ),
-            Event::ResourceStarted { resource, pages_resumed, .. } => {
+            Event::ResourceStarted {
+                resource,
+                pages_resumed,
+                ..
+            } => {
                 self.started(resource);
                 self.object(
                     "resource_started",
@@ -144,7 +164,12 @@ impl Observer for BackupProgress {
                     }),
                 );
             }
-            Event::PageCommitted { resource, feed, totals: so_far, .. } => {
+            Event::PageCommitted {
+                resource,
+                feed,
+                totals: so_far,
+                ..
+            } => {
                 self.advanced(resource, so_far);
                 self.object(
                     "page_committed",
@@ -168,7 +193,12 @@ impl Observer for BackupProgress {
                 );
             }
             Event::ResourceFinished { report, .. } => self.report(report),
-            Event::Paused { resource, wait, cause, .. } => {
+            Event::Paused {
+                resource,
+                wait,
+                cause,
+                ..
+            } => {
                 let time = words::duration(*wait);
                 self.line(&format!("waiting {time} for {resource}: {cause}"));
                 self.object(
@@ -190,7 +220,10 @@ impl BackupProgress {
         self.finished(report);
         let resource = &report.resource;
         if self.out.progress() == Progress::Lines {
-            let what = report.error.clone().unwrap_or_else(|| brief(&report.totals));
+            let what = report
+                .error
+                .clone()
+                .unwrap_or_else(|| brief(&report.totals));
             self.line(&format!("{} {}: {what}", resource.owner, resource.service));
         }
         self.object(
@@ -209,8 +242,19 @@ impl BackupProgress {
 }
 
 fn brief(totals: &Totals) -> String {
-    let Totals { seen, stored, removed, moved, bytes, .. } = totals;
-    let mut text = format!("{} seen, {} stored", words::counted(*seen, "item"), words::count(*stored));
+    let Totals {
+        seen,
+        stored,
+        removed,
+        moved,
+        bytes,
+        ..
+    } = totals;
+    let mut text = format!(
+        "{} seen, {} stored",
+        words::counted(*seen, "item"),
+        words::count(*stored)
+    );
     for (count, word) in [(moved, "moved"), (removed, "removed")] {
         if *count > 0 {
             text.push_str(&format!(", {} {word}", words::count(*count)));

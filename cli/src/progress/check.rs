@@ -20,7 +20,10 @@ impl CheckBar {
     /// Shows how far the check is.
     pub(crate) fn advance(&self, progress: &CheckProgress) {
         let chunks = words::counted(progress.chunks, "chunk");
-        show(self.0.as_ref(), &format!("{chunks}, {}", words::bytes(progress.bytes)));
+        show(
+            self.0.as_ref(),
+            &format!("{chunks}, {}", words::bytes(progress.bytes)),
+        );
     }
 
     /// Takes the bar away.

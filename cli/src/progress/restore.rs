@@ -31,7 +31,11 @@ struct State {
 impl RestoreProgress {
     /// Starts to show progress the way `out` wants it.
     pub(crate) fn new(out: &Output) -> Self {
-        Self { out: out.clone(), bar: spinner(out, ""), state: Mutex::default() }
+        Self {
+            out: out.clone(),
+            bar: spinner(out, ""),
+            state: Mutex::default(),
+        }
     }
 
     /// Takes the bar away, and reports whether progress could be written at all.
@@ -79,29 +83,43 @@ impl Observer for RestoreProgress {
                 self.object("restore_started", json!({ "items": items, "bytes": bytes }));
             }
             Event::ContainerReady { path, created, .. } => {
-                self.object("container_ready", json!({ "path": path, "created": created }));
+                self.object(
+                    "container_ready",
+                    json!({ "path": path, "created": created }),
+                );
             }
-            Event::ItemWritten { path, name, bytes, .. } => {
+            Event::ItemWritten {
+                path, name, bytes, ..
+            } => {
                 self.advance(*bytes);
                 let fields = json!({ "path": path, "name": name, "bytes": bytes });
                 self.object("item_written", fields);
             }
-            Event::ItemSkipped { path, name, reason, .. } => {
+            Event::ItemSkipped {
+                path, name, reason, ..
+            } => {
                 let fields = json!({ "path": path, "name": name, "reason": reason.explain() });
                 self.object("item_skipped", fields);
             }
-            Event::ItemFailed { path, name, cause, .. } => {
+            Event::ItemFailed {
+                path, name, cause, ..
+            } => {
                 self.line(&format!("failed: {path}/{name}: {cause}"));
                 let fields = json!({ "path": path, "name": name, "cause": cause });
                 self.object("item_failed", fields);
             }
-            Event::ItemDiffers { path, name, fields, .. } => {
+            Event::ItemDiffers {
+                path, name, fields, ..
+            } => {
                 self.line(&format!("differs: {path}/{name}: {}", fields.join(", ")));
                 let fields = json!({ "path": path, "name": name, "fields": fields });
                 self.object("item_differs", fields);
             }
             Event::Paused { wait, .. } => {
-                self.line(&format!("waiting {}, as the service asks", words::duration(*wait)));
+                self.line(&format!(
+                    "waiting {}, as the service asks",
+                    words::duration(*wait)
+                ));
                 self.object("paused", json!({ "seconds": wait.as_secs_f64() }));
             }
             _ => {}

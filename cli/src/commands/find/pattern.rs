@@ -41,7 +41,9 @@ impl Words {
     }
 
     fn match_texts(&self, texts: &[String]) -> bool {
-        self.0.iter().all(|word| texts.iter().any(|text| word.occurs_in(text)))
+        self.0
+            .iter()
+            .all(|word| texts.iter().any(|text| word.occurs_in(text)))
     }
 }
 
@@ -87,13 +89,25 @@ mod tests {
     fn check(words: &[&str], texts: &[&str], expected: bool) {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let texts: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
-        assert_eq!(Words::new(&words).match_texts(&texts), expected, "{words:?} in {texts:?}");
+        assert_eq!(
+            Words::new(&words).match_texts(&texts),
+            expected,
+            "{words:?} in {texts:?}"
+        );
     }
 
     #[test]
     fn all_words_must_occur_each_anywhere() {
-        check(&["Invoice", "ada"], &["The invoice of May", "ada@contoso.example"], true);
-        check(&["invoice", "bob"], &["The invoice of May", "ada@contoso.example"], false);
+        check(
+            &["Invoice", "ada"],
+            &["The invoice of May", "ada@contoso.example"],
+            true,
+        );
+        check(
+            &["invoice", "bob"],
+            &["The invoice of May", "ada@contoso.example"],
+            false,
+        );
     }
 
     #[test]

@@ -15,7 +15,10 @@ pub(super) async fn selection(
     entry: &SnapshotEntry,
     path: Option<&str>,
 ) -> Result<Option<Selection>> {
-    let Some(path) = path.map(|path| path.trim_matches('/')).filter(|path| !path.is_empty()) else {
+    let Some(path) = path
+        .map(|path| path.trim_matches('/'))
+        .filter(|path| !path.is_empty())
+    else {
         return Ok(Some(Selection::All));
     };
     let browse = Browse::new(&open.store, &entry.snapshot);
@@ -24,7 +27,12 @@ pub(super) async fn selection(
         return Ok(Some(Selection::Container(container.id.clone())));
     }
     // A subject may hold a slash: every split of the path into folder and name is tried.
-    for (at, _) in path.match_indices('/').collect::<Vec<_>>().into_iter().rev() {
+    for (at, _) in path
+        .match_indices('/')
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+    {
         let (folder, name) = (&path[..at], &path[at + 1..]);
         if let Some(selection) = items(open, &browse, &places, folder, name).await? {
             return Ok(Some(selection));
@@ -40,7 +48,9 @@ async fn items(
     folder: &str,
     name: &str,
 ) -> Result<Option<Selection>> {
-    let Some(container) = places.at(folder) else { return Ok(None) };
+    let Some(container) = places.at(folder) else {
+        return Ok(None);
+    };
     let mut keys = Vec::new();
     let mut items = browse.items_in(&container.id);
     while let Some(item) = items.next().await {

@@ -17,7 +17,9 @@ pub(super) fn plan(out: &Output, plan: &RestorePlan) -> Result<()> {
         })?;
         return out.object("plan", json!({ "plan": plan }));
     }
-    plan.to_string().lines().try_for_each(|line| out.line(&printable(line)))
+    plan.to_string()
+        .lines()
+        .try_for_each(|line| out.line(&printable(line)))
 }
 
 /// Says that nothing was written, and why.
