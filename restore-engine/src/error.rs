@@ -17,6 +17,8 @@ pub enum ErrorKind {
     NotFound,
     /// The plan does not fit the store, the destination or this version of the program.
     PlanMismatch,
+    /// The credential was refused; nothing can be written until that is changed.
+    Credential,
     /// The destination refused the write or the read for lack of a permission.
     Forbidden,
     /// The service asked to come back later.
