@@ -221,7 +221,12 @@ mod tests {
 
     #[test]
     fn number_written_too_long_is_refused() {
-        for bytes in [&[0x80, 0x00][..], &[0xff, 0x80, 0x00], &[0xff; 10], &[0x80; 11]] {
+        for bytes in [
+            &[0x80, 0x00][..],
+            &[0xff, 0x80, 0x00],
+            &[0xff; 10],
+            &[0x80; 11],
+        ] {
             assert!(Decoder::new("number", bytes).varint().is_err(), "{bytes:?}");
         }
     }

@@ -66,7 +66,11 @@ pub fn empty_node() -> Bytes {
 /// Stores the tree of the empty map.
 pub async fn empty(nodes: &impl NodeStore) -> Result<TreeRoot> {
     let node = nodes.put(empty_node()).await?;
-    Ok(TreeRoot { node, level: 0, entries: 0 })
+    Ok(TreeRoot {
+        node,
+        level: 0,
+        entries: 0,
+    })
 }
 
 /// Reads the node that `reference` names, and checks that it is what the reference says.
@@ -77,7 +81,10 @@ pub(crate) async fn read_node(nodes: &impl NodeSource, reference: &TreeRoot) -> 
         Ok(node)
     } else {
         let object = format!("tree node {}", reference.node);
-        Err(Error::damaged(object, "it is not the node that is referred to"))
+        Err(Error::damaged(
+            object,
+            "it is not the node that is referred to",
+        ))
     }
 }
 
@@ -90,12 +97,16 @@ async fn read_value(nodes: &impl NodeSource, payload: &Payload) -> Result<Bytes>
             if value.len() as u64 == *length {
                 Ok(value)
             } else {
-                Err(Error::damaged(format!("tree value {id}"), "its length is wrong"))
+                Err(Error::damaged(
+                    format!("tree value {id}"),
+                    "its length is wrong",
+                ))
             }
         }
-        Payload::Child { id, .. } => {
-            Err(Error::damaged(format!("tree node {id}"), "it stands where a value should be"))
-        }
+        Payload::Child { id, .. } => Err(Error::damaged(
+            format!("tree node {id}"),
+            "it stands where a value should be",
+        )),
     }
 }
 
@@ -103,13 +114,19 @@ async fn read_value(nodes: &impl NodeSource, payload: &Payload) -> Result<Bytes>
 async fn make_record(nodes: &impl NodeStore, key: Bytes, value: Bytes) -> Result<Record> {
     if key.len() > KEY_MAX_BYTES || value.len() > VALUE_MAX_BYTES {
         let sizes = format!("key of {} bytes, value of {} bytes", key.len(), value.len());
-        return Err(Error::new(ErrorKind::TooLarge, format!("tree entry: {sizes}")));
+        return Err(Error::new(
+            ErrorKind::TooLarge,
+            format!("tree entry: {sizes}"),
+        ));
     }
     let length = value.len() as u64;
     let payload = if node::is_inline(key.len(), length) {
         Payload::Inline(value)
     } else {
-        Payload::Outline { id: nodes.put(value).await?, length }
+        Payload::Outline {
+            id: nodes.put(value).await?,
+            length,
+        }
     };
     Ok(Record { key, payload })
 }

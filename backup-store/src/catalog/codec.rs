@@ -4,9 +4,7 @@
 
 use super::{Container, Item, ItemKey, ItemState, Representation, RunNote};
 use crate::codec::{Decoder, Encoder};
-use crate::{
-    ChunkId, ContentHash, ContentRef, Error, ErrorKind, Result, Timestamp, TreeRoot,
-};
+use crate::{ChunkId, ContentHash, ContentRef, Error, ErrorKind, Result, Timestamp, TreeRoot};
 
 const ITEM: u8 = b'I';
 const CONTAINER: u8 = b'C';
@@ -64,7 +62,9 @@ pub(super) fn take_root(decoder: &mut Decoder<'_>) -> Result<TreeRoot> {
 fn put_content(encoder: &mut Encoder, content: &ContentRef) {
     encoder.varint(content.length);
     encoder.raw(content.hash.as_bytes());
-    encoder.list(&content.chunks, |encoder, chunk| encoder.raw(chunk.as_bytes()));
+    encoder.list(&content.chunks, |encoder, chunk| {
+        encoder.raw(chunk.as_bytes())
+    });
 }
 
 fn take_content(decoder: &mut Decoder<'_>) -> Result<ContentRef> {
@@ -110,7 +110,11 @@ impl ItemKey {
         let (Ok(container), Ok(id)) = (container, String::from_utf8(id)) else {
             return Err(decoder.malformed("holds text that is not UTF-8"));
         };
-        Ok(Self { container, created, id })
+        Ok(Self {
+            container,
+            created,
+            id,
+        })
     }
 
     /// Returns the range of encoded keys that lie in a container.
@@ -155,7 +159,10 @@ impl Item {
                 encoder.byte(SKIPPED);
                 encoder.text(reason);
             }
-            ItemState::Quarantined { representation, cause } => {
+            ItemState::Quarantined {
+                representation,
+                cause,
+            } => {
                 encoder.byte(QUARANTINED);
                 encoder.text(representation.as_str());
                 encoder.text(cause);
@@ -202,7 +209,9 @@ impl Item {
 fn take_state(decoder: &mut Decoder<'_>) -> Result<ItemState> {
     match decoder.byte()? {
         STORED => Ok(ItemState::Stored),
-        SKIPPED => Ok(ItemState::Skipped { reason: decoder.text()? }),
+        SKIPPED => Ok(ItemState::Skipped {
+            reason: decoder.text()?,
+        }),
         QUARANTINED => Ok(ItemState::Quarantined {
             representation: decoder.text()?.as_str().into(),
             cause: decoder.text()?,

@@ -25,7 +25,9 @@ impl Snapshot {
         encoder.byte(outcome_tag(self.outcome));
         encoder.varint(self.token);
         encoder.varint(self.sequence);
-        encoder.option(self.parent.as_ref(), |encoder, id| encoder.raw(id.as_bytes()));
+        encoder.option(self.parent.as_ref(), |encoder, id| {
+            encoder.raw(id.as_bytes())
+        });
         encoder.option(self.parent_hash.as_ref(), |encoder, hash| encoder.raw(hash));
         put_time(&mut encoder, self.started);
         put_time(&mut encoder, self.finished);
@@ -36,7 +38,9 @@ impl Snapshot {
             encoder.text(&each.feed);
             encoder.raw(&each.generation);
             put_root(encoder, &each.items);
-            encoder.option(each.cursor.as_ref(), |encoder, it| encoder.text(it.as_str()));
+            encoder.option(each.cursor.as_ref(), |encoder, it| {
+                encoder.text(it.as_str())
+            });
         });
         encoder.list(&self.cursors, |encoder, each| {
             encoder.text(&each.feed);
@@ -176,10 +180,28 @@ fn take_outcome(decoder: &mut Decoder<'_>) -> Result<Outcome> {
 }
 
 fn put_totals(encoder: &mut Encoder, totals: &Totals) {
-    let Totals { seen, stored, unchanged, assumed, skipped, quarantined, removed, moved, bytes } =
-        *totals;
-    let counts =
-        [seen, stored, unchanged, assumed, skipped, quarantined, removed, moved, bytes];
+    let Totals {
+        seen,
+        stored,
+        unchanged,
+        assumed,
+        skipped,
+        quarantined,
+        removed,
+        moved,
+        bytes,
+    } = *totals;
+    let counts = [
+        seen,
+        stored,
+        unchanged,
+        assumed,
+        skipped,
+        quarantined,
+        removed,
+        moved,
+        bytes,
+    ];
     for count in counts {
         encoder.varint(count);
     }

@@ -41,7 +41,10 @@ pub async fn apply<S: NodeStore>(
     edits: Vec<Edit>,
 ) -> Result<TreeRoot> {
     if edits.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
-        return Err(Error::new(ErrorKind::InvalidInput, "tree edits: keys out of order"));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "tree edits: keys out of order",
+        ));
     }
     let mut level_edits = LevelEdits::with_capacity(edits.len());
     for (key, value) in edits {
@@ -80,17 +83,35 @@ async fn grow_or_shrink<S: NodeStore>(
         }
         return levels.finish(nodes, boundary).await;
     }
-    let Some(Record { payload: Payload::Child { id, entries }, .. }) = tops.pop() else {
+    let Some(Record {
+        payload: Payload::Child { id, entries },
+        ..
+    }) = tops.pop()
+    else {
         return empty(nodes).await;
     };
-    let mut root = TreeRoot { node: id, level, entries };
+    let mut root = TreeRoot {
+        node: id,
+        level,
+        entries,
+    };
     // The root is the first level with one node: an index node with one child is none.
     while root.level > 0 {
         let node = read_node(nodes, &root).await?;
-        let [Record { payload: Payload::Child { id, entries }, .. }] = &node.records[..] else {
+        let [
+            Record {
+                payload: Payload::Child { id, entries },
+                ..
+            },
+        ] = &node.records[..]
+        else {
             break;
         };
-        root = TreeRoot { node: *id, level: root.level - 1, entries: *entries };
+        root = TreeRoot {
+            node: *id,
+            level: root.level - 1,
+            entries: *entries,
+        };
     }
     Ok(root)
 }
@@ -101,11 +122,13 @@ struct Changes(BTreeMap<Bytes, (Option<Record>, Option<Record>)>);
 
 impl Changes {
     fn went(&mut self, record: Record) {
-        self.0.entry(record.key.clone()).or_default().0 = Some(record);
+        let key = record.key.clone();
+        self.0.entry(key).or_default().0 = Some(record);
     }
 
     fn came(&mut self, record: Record) {
-        self.0.entry(record.key.clone()).or_default().1 = Some(record);
+        let key = record.key.clone();
+        self.0.entry(key).or_default().1 = Some(record);
     }
 
     /// What has changed, as edits of the level above.

@@ -118,6 +118,10 @@ impl Chunker {
         let encoder = std::mem::replace(&mut self.encoder, node::begin(self.level));
         let entries = std::mem::take(&mut self.entries);
         self.x = HEADER_BYTES;
-        Some(Ended { bytes: encoder.finish().into(), last_key, entries })
+        Some(Ended {
+            bytes: encoder.finish().into(),
+            last_key,
+            entries,
+        })
     }
 }

@@ -22,7 +22,12 @@ impl<S: NodeStore> Builder<S> {
     /// Starts an empty map.
     pub fn new(nodes: S, boundary: &BoundaryKey) -> Self {
         let levels = Levels::new(0);
-        Self { nodes, boundary: boundary.clone(), last_key: None, levels }
+        Self {
+            nodes,
+            boundary: boundary.clone(),
+            last_key: None,
+            levels,
+        }
     }
 
     /// Appends an entry.
@@ -32,7 +37,10 @@ impl<S: NodeStore> Builder<S> {
     pub async fn push(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<()> {
         let key = key.into();
         if self.last_key.as_ref().is_some_and(|last| *last >= key) {
-            return Err(Error::new(ErrorKind::InvalidInput, "tree entries: keys out of order"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "tree entries: keys out of order",
+            ));
         }
         let record = make_record(&self.nodes, key.clone(), value.into()).await?;
         self.last_key = Some(key);
@@ -63,7 +71,10 @@ struct Level {
 
 impl Levels {
     pub(super) fn new(base: u8) -> Self {
-        Self { base, open: Vec::new() }
+        Self {
+            base,
+            open: Vec::new(),
+        }
     }
 
     /// Appends a record at the base, and what follows from it above.
@@ -107,7 +118,11 @@ impl Levels {
                 return Err(Error::new(ErrorKind::TooLarge, "tree: too many levels"));
             }
             let chunker = Chunker::new(boundary, level);
-            self.open.push(Level { chunker, first: None, passed: false });
+            self.open.push(Level {
+                chunker,
+                first: None,
+                passed: false,
+            });
         }
         Ok(())
     }
@@ -151,14 +166,27 @@ impl Level {
 
 fn root_of(only: &Record, level: usize) -> Result<TreeRoot> {
     let (Payload::Child { id, entries }, Ok(level)) = (&only.payload, u8::try_from(level)) else {
-        return Err(Error::new(ErrorKind::InvalidInput, "tree: its root is not a node"));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "tree: its root is not a node",
+        ));
     };
-    Ok(TreeRoot { node: *id, level, entries: *entries })
+    Ok(TreeRoot {
+        node: *id,
+        level,
+        entries: *entries,
+    })
 }
 
 /// Stores a node that has ended; returns its record for the level above.
 pub(super) async fn store(nodes: &impl NodeStore, ended: Ended) -> Result<Record> {
     let id = nodes.put(ended.bytes).await?;
-    let payload = Payload::Child { id, entries: ended.entries };
-    Ok(Record { key: ended.last_key, payload })
+    let payload = Payload::Child {
+        id,
+        entries: ended.entries,
+    };
+    Ok(Record {
+        key: ended.last_key,
+        payload,
+    })
 }

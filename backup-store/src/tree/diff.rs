@@ -39,7 +39,11 @@ pub struct Differences<S> {
 #[derive(Debug, Clone)]
 enum Head {
     /// A whole subtree, ending at `last` if that is known.
-    Subtree { level: u8, last: Option<Bytes>, reference: Record },
+    Subtree {
+        level: u8,
+        last: Option<Bytes>,
+        reference: Record,
+    },
     Entry(Record),
 }
 
@@ -56,14 +60,28 @@ struct Side {
 impl Side {
     fn new(root: &TreeRoot) -> Self {
         let root = (root.entries > 0).then_some(*root);
-        Self { path: Vec::new(), root, floor: None }
+        Self {
+            path: Vec::new(),
+            root,
+            floor: None,
+        }
     }
 
     fn head(&mut self) -> Option<Head> {
         if let Some(root) = self.root {
-            let payload = Payload::Child { id: root.node, entries: root.entries };
-            let reference = Record { key: Bytes::new(), payload };
-            return Some(Head::Subtree { level: root.level, last: None, reference });
+            let payload = Payload::Child {
+                id: root.node,
+                entries: root.entries,
+            };
+            let reference = Record {
+                key: Bytes::new(),
+                payload,
+            };
+            return Some(Head::Subtree {
+                level: root.level,
+                last: None,
+                reference,
+            });
         }
         loop {
             let (level, records) = self.path.last_mut()?;
@@ -73,7 +91,11 @@ impl Side {
                 Some(record) => {
                     let last = Some(record.key.clone());
                     let reference = record.clone();
-                    return Some(Head::Subtree { level: *level - 1, last, reference });
+                    return Some(Head::Subtree {
+                        level: *level - 1,
+                        last,
+                        reference,
+                    });
                 }
             };
         }
@@ -117,21 +139,36 @@ impl Side {
 enum Step {
     Done,
     SkipBoth,
-    Open { before: bool, after: bool },
-    Report { before: Option<Record>, after: Option<Record> },
+    Open {
+        before: bool,
+        after: bool,
+    },
+    Report {
+        before: Option<Record>,
+        after: Option<Record>,
+    },
 }
 
 impl<S: NodeSource> Differences<S> {
     /// Starts comparing; nothing is read yet.
     pub fn new(nodes: S, before: &TreeRoot, after: &TreeRoot) -> Self {
-        Self { nodes, before: Side::new(before), after: Side::new(after), ended: false }
+        Self {
+            nodes,
+            before: Side::new(before),
+            after: Side::new(after),
+            ended: false,
+        }
     }
 
     /// Returns the next difference. After an error the comparison is over.
     ///
     /// *Errors*: those of the store; `Damaged` if a node is not what it should be.
     pub async fn next(&mut self) -> Option<Result<Difference>> {
-        let next = if self.ended { None } else { self.advance().await.transpose() };
+        let next = if self.ended {
+            None
+        } else {
+            self.advance().await.transpose()
+        };
         self.ended = !matches!(next, Some(Ok(_)));
         next
     }
@@ -168,24 +205,41 @@ impl<S: NodeSource> Differences<S> {
             (Some(Head::Entry(entry)), None) => removed(entry),
             (None, Some(Head::Entry(entry))) => added(entry),
             (Some(Head::Entry(entry)), Some(Head::Subtree { .. })) => {
-                if self.after.is_behind(&entry.key) { removed(entry) } else { open(false, true) }
+                if self.after.is_behind(&entry.key) {
+                    removed(entry)
+                } else {
+                    open(false, true)
+                }
             }
             (Some(Head::Subtree { .. }), Some(Head::Entry(entry))) => {
-                if self.before.is_behind(&entry.key) { added(entry) } else { open(true, false) }
+                if self.before.is_behind(&entry.key) {
+                    added(entry)
+                } else {
+                    open(true, false)
+                }
             }
             (Some(Head::Entry(before)), Some(Head::Entry(after))) => {
                 match before.key.cmp(&after.key) {
                     Ordering::Less => removed(before),
                     Ordering::Greater => added(after),
                     Ordering::Equal if before.payload == after.payload => Step::SkipBoth,
-                    Ordering::Equal => {
-                        Step::Report { before: Some(before), after: Some(after) }
-                    }
+                    Ordering::Equal => Step::Report {
+                        before: Some(before),
+                        after: Some(after),
+                    },
                 }
             }
             (
-                Some(Head::Subtree { level: left, last, reference }),
-                Some(Head::Subtree { level: right, last: other_last, reference: other }),
+                Some(Head::Subtree {
+                    level: left,
+                    last,
+                    reference,
+                }),
+                Some(Head::Subtree {
+                    level: right,
+                    last: other_last,
+                    reference: other,
+                }),
             ) => {
                 if left == right && reference.payload == other.payload {
                     Step::SkipBoth
@@ -205,8 +259,14 @@ impl<S: NodeSource> Differences<S> {
         before: Option<Record>,
         after: Option<Record>,
     ) -> Result<Difference> {
-        let key = before.as_ref().or(after.as_ref()).map(|record| record.key.clone());
-        let values = (self.value(before.as_ref()).await?, self.value(after.as_ref()).await?);
+        let key = before
+            .as_ref()
+            .or(after.as_ref())
+            .map(|record| record.key.clone());
+        let values = (
+            self.value(before.as_ref()).await?,
+            self.value(after.as_ref()).await?,
+        );
         if before.is_some() {
             self.before.skip();
         }
@@ -214,7 +274,11 @@ impl<S: NodeSource> Differences<S> {
             self.after.skip();
         }
         let (before, after) = values;
-        Ok(Difference { key: key.unwrap_or_default(), before, after })
+        Ok(Difference {
+            key: key.unwrap_or_default(),
+            before,
+            after,
+        })
     }
 
     async fn value(&self, record: Option<&Record>) -> Result<Option<Bytes>> {
@@ -226,9 +290,15 @@ impl<S: NodeSource> Differences<S> {
 }
 
 fn removed(entry: Record) -> Step {
-    Step::Report { before: Some(entry), after: None }
+    Step::Report {
+        before: Some(entry),
+        after: None,
+    }
 }
 
 fn added(entry: Record) -> Step {
-    Step::Report { before: None, after: Some(entry) }
+    Step::Report {
+        before: None,
+        after: Some(entry),
+    }
 }

@@ -157,7 +157,11 @@ impl Node {
             return Err(decoder.malformed("is an index node without children"));
         }
         let encoded = bytes.clone();
-        Ok(Self { level, records, encoded })
+        Ok(Self {
+            level,
+            records,
+            encoded,
+        })
     }
 
     pub(crate) fn last_key(&self) -> Option<&Bytes> {
@@ -220,18 +224,28 @@ mod tests {
 
     fn records(level: u8) -> impl Strategy<Value = Vec<Record>> {
         let key = prop::collection::vec(any::<u8>(), 0..40);
-        let value = (prop::collection::vec(any::<u8>(), 0..200), any::<[u8; 32]>(), 1u64..9_000);
+        let value = (
+            prop::collection::vec(any::<u8>(), 0..200),
+            any::<[u8; 32]>(),
+            1u64..9_000,
+        );
         prop::collection::btree_map(key, value, 1..30).prop_map(move |map| {
             let record = |(key, (value, id, number)): (Vec<u8>, (Vec<u8>, [u8; 32], u64))| {
                 let id = ChunkId::from_bytes(id);
                 let payload = if level > 0 {
-                    Payload::Child { id, entries: number }
+                    Payload::Child {
+                        id,
+                        entries: number,
+                    }
                 } else if is_inline(key.len(), number) {
                     Payload::Inline(value.into())
                 } else {
                     Payload::Outline { id, length: number }
                 };
-                Record { key: key.into(), payload }
+                Record {
+                    key: key.into(),
+                    payload,
+                }
             };
             map.into_iter().map(record).collect()
         })

@@ -15,14 +15,24 @@ pub(super) async fn read_child(
     level: u8,
 ) -> Result<Node> {
     let Payload::Child { id, entries } = record.payload else {
-        return Err(Error::damaged("tree node", "it has a value where a child should be"));
+        return Err(Error::damaged(
+            "tree node",
+            "it has a value where a child should be",
+        ));
     };
-    let reference = TreeRoot { node: id, level, entries };
+    let reference = TreeRoot {
+        node: id,
+        level,
+        entries,
+    };
     let node = read_node(nodes, &reference).await?;
     if node.last_key() == Some(&record.key) {
         Ok(node)
     } else {
-        Err(Error::damaged(format!("tree node {id}"), "it ends at another key than referred to"))
+        Err(Error::damaged(
+            format!("tree node {id}"),
+            "it ends at another key than referred to",
+        ))
     }
 }
 
@@ -45,7 +55,12 @@ pub(super) struct Walk<S> {
 
 impl<S: NodeSource> Walk<S> {
     pub(super) fn new(nodes: S, root: &TreeRoot, level: u8) -> Self {
-        Self { nodes, root: *root, level, path: Vec::new() }
+        Self {
+            nodes,
+            root: *root,
+            level,
+            path: Vec::new(),
+        }
     }
 
     pub(super) fn nodes(&self) -> &S {
@@ -72,19 +87,30 @@ impl<S: NodeSource> Walk<S> {
         if let Some((node, at)) = self.path.last_mut() {
             *at = node.position(key).min(node.records.len() - 1);
         }
-        self.descend(|node| node.position(key).min(node.records.len() - 1)).await
+        self.descend(|node| node.position(key).min(node.records.len() - 1))
+            .await
     }
 
     /// Tells whether the node delivered last is the last of its level.
     pub(super) fn is_at_end(&self) -> bool {
-        self.path.iter().all(|(node, at)| at + 1 == node.records.len())
+        self.path
+            .iter()
+            .all(|(node, at)| at + 1 == node.records.len())
     }
 
     async fn read_root(&self) -> Result<Placed> {
-        let TreeRoot { node: id, entries, .. } = self.root;
+        let TreeRoot {
+            node: id, entries, ..
+        } = self.root;
         let node = read_node(&self.nodes, &self.root).await?;
         let key = node.last_key().cloned().unwrap_or_default();
-        Ok(Placed { node, reference: Record { key, payload: Payload::Child { id, entries } } })
+        Ok(Placed {
+            node,
+            reference: Record {
+                key,
+                payload: Payload::Child { id, entries },
+            },
+        })
     }
 
     /// Goes on to the next node of the level.
@@ -112,7 +138,10 @@ impl<S: NodeSource> Walk<S> {
             let reference = &parent.records[*at];
             let node = read_child(&self.nodes, reference, below).await?;
             if node.level == self.level {
-                return Ok(Some(Placed { node, reference: reference.clone() }));
+                return Ok(Some(Placed {
+                    node,
+                    reference: reference.clone(),
+                }));
             }
             let at = choose(&node);
             self.path.push((node, at));
@@ -190,7 +219,10 @@ impl<S: NodeSource> Scan<S> {
         };
         self.begun = true;
         let found = leaf.is_some();
-        self.leaf = leaf.map(|leaf| leaf.node.records).unwrap_or_default().into_iter();
+        self.leaf = leaf
+            .map(|leaf| leaf.node.records)
+            .unwrap_or_default()
+            .into_iter();
         Ok(found)
     }
 
