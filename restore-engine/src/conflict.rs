@@ -86,11 +86,15 @@ impl Occupants {
                     .and_then(|id| occupants.by_id.get(id))
                     .is_some_and(|known| !known.incomplete);
                 if !whole {
-                    occupants.by_source.insert(source.clone(), occupant.id.clone());
+                    occupants
+                        .by_source
+                        .insert(source.clone(), occupant.id.clone());
                 }
             }
             if names {
-                occupants.by_name.insert(fold_name(&occupant.name), occupant.id.clone());
+                occupants
+                    .by_name
+                    .insert(fold_name(&occupant.name), occupant.id.clone());
             }
             occupants.by_id.insert(occupant.id.clone(), occupant);
         }
@@ -101,16 +105,32 @@ impl Occupants {
     pub(crate) fn in_the_way(&self, candidate: &Candidate<'_>) -> Option<&Occupant> {
         let source = self.by_source.get(candidate.id);
         let name = || self.by_name.get(&fold_name(candidate.name));
-        source.or_else(name).and_then(|id| self.by_id.get(id)).or_else(|| {
-            let same = self.by_id.get(candidate.id);
-            // Where names are unique a file that kept its id but not its name is not in the way.
-            same.filter(|_| self.by_name.is_empty())
-        })
+        source
+            .or_else(name)
+            .and_then(|id| self.by_id.get(id))
+            .or_else(|| {
+                let same = self.by_id.get(candidate.id);
+                // Where names are unique a file that kept its id but not its name is not in the way.
+                same.filter(|_| self.by_name.is_empty())
+            })
+    }
+
+    /// Tells whether the item with this id lies here.
+    pub(crate) fn holds(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    /// Tells whether `id` is what a broken-off restore left of the source item.
+    pub(crate) fn is_leftover_of(&self, id: &str, source: &str) -> bool {
+        let found = self.by_id.get(id);
+        found.is_some_and(|found| found.incomplete && found.source_item.as_deref() == Some(source))
     }
 
     /// Decides what happens to `candidate` under `rule`.
     pub(crate) fn decide(&self, candidate: &Candidate<'_>, rule: ConflictRule) -> Decision {
-        let Some(occupant) = self.in_the_way(candidate) else { return Decision::Write };
+        let Some(occupant) = self.in_the_way(candidate) else {
+            return Decision::Write;
+        };
         if occupant.source_item.as_deref() == Some(candidate.id) {
             return if occupant.incomplete {
                 Decision::Replace(occupant.id.clone())
@@ -136,7 +156,10 @@ impl Occupants {
     fn copy(&self, candidate: &Candidate<'_>) -> Decision {
         for number in 1..=COPIES_MAX {
             let name = copy_name(candidate.name, number);
-            let taken = self.by_name.get(&fold_name(&name)).and_then(|id| self.by_id.get(id));
+            let taken = self
+                .by_name
+                .get(&fold_name(&name))
+                .and_then(|id| self.by_id.get(id));
             match taken {
                 None => return Decision::WriteAs(name),
                 Some(copy) if is_same(copy, candidate) => {
@@ -169,8 +192,11 @@ pub(crate) fn fold_name(name: &str) -> String {
 
 /// Puts `(restored)`, or `(restored 2)` and so on, before the extension.
 fn copy_name(name: &str, number: u32) -> String {
-    let mark =
-        if number == 1 { " (restored)".to_owned() } else { format!(" (restored {number})") };
+    let mark = if number == 1 {
+        " (restored)".to_owned()
+    } else {
+        format!(" (restored {number})")
+    };
     match name.rfind('.').filter(|dot| *dot > 0) {
         Some(dot) => format!("{}{mark}{}", &name[..dot], &name[dot..]),
         None => format!("{name}{mark}"),
@@ -192,13 +218,22 @@ mod tests {
     }
 
     fn stored(name: &'static str) -> Candidate<'static> {
-        Candidate { id: "src", name, change_key: "k1", size: 5, hash: Some("aaa") }
+        Candidate {
+            id: "src",
+            name,
+            change_key: "k1",
+            size: 5,
+            hash: Some("aaa"),
+        }
     }
 
     #[test]
     fn files_meet_by_name_and_content() {
         let check = |there: Vec<Occupant>, rule, expected| {
-            assert_eq!(Occupants::new(there, true).decide(&stored("Plan.docx"), rule), expected);
+            assert_eq!(
+                Occupants::new(there, true).decide(&stored("Plan.docx"), rule),
+                expected
+            );
         };
         use ConflictRule::{Copy, Replace, Skip};
         check(vec![], Skip, Decision::Write);
@@ -209,19 +244,42 @@ mod tests {
         let other = || file("1", "plan.DOCX", "bbb");
         check(vec![other()], Skip, Decision::Skip(SkipReason::Exists));
         check(vec![other()], Replace, Decision::Replace("1".into()));
-        check(vec![other()], Copy, Decision::WriteAs("Plan (restored).docx".into()));
+        check(
+            vec![other()],
+            Copy,
+            Decision::WriteAs("Plan (restored).docx".into()),
+        );
         let copied = file("2", "Plan (restored).docx", "aaa");
-        check(vec![other(), copied], Copy, Decision::Skip(SkipReason::AlreadyRestored));
+        check(
+            vec![other(), copied],
+            Copy,
+            Decision::Skip(SkipReason::AlreadyRestored),
+        );
         let taken = file("2", "Plan (restored).docx", "ccc");
-        check(vec![other(), taken], Copy, Decision::WriteAs("Plan (restored 2).docx".into()));
-        let folder = Occupant { folder: true, content_hash: None, ..other() };
-        check(vec![folder], Replace, Decision::Skip(SkipReason::FolderInTheWay));
+        check(
+            vec![other(), taken],
+            Copy,
+            Decision::WriteAs("Plan (restored 2).docx".into()),
+        );
+        let folder = Occupant {
+            folder: true,
+            content_hash: None,
+            ..other()
+        };
+        check(
+            vec![folder],
+            Replace,
+            Decision::Skip(SkipReason::FolderInTheWay),
+        );
     }
 
     #[test]
     fn messages_meet_by_source_and_by_id() {
         let check = |there: Vec<Occupant>, rule, expected| {
-            assert_eq!(Occupants::new(there, false).decide(&stored("Hello"), rule), expected);
+            assert_eq!(
+                Occupants::new(there, false).decide(&stored("Hello"), rule),
+                expected
+            );
         };
         use ConflictRule::{Copy, Replace, Skip};
         let restored = |incomplete| Occupant {
@@ -231,7 +289,11 @@ mod tests {
             ..Occupant::default()
         };
         for rule in [Skip, Copy, Replace] {
-            check(vec![restored(false)], rule, Decision::Skip(SkipReason::AlreadyRestored));
+            check(
+                vec![restored(false)],
+                rule,
+                Decision::Skip(SkipReason::AlreadyRestored),
+            );
             check(vec![restored(true)], rule, Decision::Replace("new".into()));
         }
         let original = |key: &str| Occupant {
@@ -239,11 +301,27 @@ mod tests {
             change_key: Some(key.into()),
             ..Occupant::default()
         };
-        check(vec![original("k1")], Copy, Decision::Skip(SkipReason::Identical));
-        check(vec![original("k2")], Skip, Decision::Skip(SkipReason::Exists));
+        check(
+            vec![original("k1")],
+            Copy,
+            Decision::Skip(SkipReason::Identical),
+        );
+        check(
+            vec![original("k2")],
+            Skip,
+            Decision::Skip(SkipReason::Exists),
+        );
         check(vec![original("k2")], Copy, Decision::Write);
-        check(vec![original("k2")], Replace, Decision::Replace("src".into()));
-        let namesake = Occupant { id: "x".into(), name: "Hello".into(), ..Occupant::default() };
+        check(
+            vec![original("k2")],
+            Replace,
+            Decision::Replace("src".into()),
+        );
+        let namesake = Occupant {
+            id: "x".into(),
+            name: "Hello".into(),
+            ..Occupant::default()
+        };
         check(vec![namesake], Skip, Decision::Write);
     }
 

@@ -67,8 +67,8 @@ pub async fn execute(
         credits: Arc::new(Semaphore::new(CREDITS as usize)),
     };
     observer.event(&Event::Started { items: plan.totals.write, bytes: plan.totals.bytes });
-    run.all().await?;
-    let report = run.tally.report(stop.is_requested());
+    let whole = run.all().await?;
+    let report = run.tally.report(!whole);
     if report.outcome != RestoreOutcome::Interrupted {
         run.execution.finish().await?;
     }

@@ -24,10 +24,18 @@ pub(crate) enum Route {
 
 /// Decides where `container` goes; `gathered` says that everything goes under one folder.
 pub(crate) fn route(container: &Container, service: &Service, gathered: bool) -> Route {
-    let well_known = container.well_known.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let well_known = container
+        .well_known
+        .as_deref()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     if *service != Service::Outlook {
         let top = container.parent.is_none() || well_known == "root";
-        return if top { Route::Root } else { Route::ByName(None) };
+        return if top {
+            Route::Root
+        } else {
+            Route::ByName(None)
+        };
     }
     match well_known.as_str() {
         "msgfolderroot" => Route::Root,
@@ -72,12 +80,22 @@ const WELL_KNOWN: [&str; 13] = [
 /// A container whose parent is not in the list counts as a top one; of a cycle, whatever cannot be
 /// reached from a top is appended at the end, as if it were one.
 pub(crate) fn parents_first(containers: &[Container]) -> Vec<usize> {
-    let known: BTreeMap<&str, usize> =
-        containers.iter().enumerate().map(|(at, each)| (each.id.as_str(), at)).collect();
+    let known: BTreeMap<&str, usize> = containers
+        .iter()
+        .enumerate()
+        .map(|(at, each)| (each.id.as_str(), at))
+        .collect();
     let mut children: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
     for (at, container) in containers.iter().enumerate() {
-        let parent = container.parent.as_deref().and_then(|id| known.get(id)).copied();
-        children.entry(parent.filter(|parent| *parent != at)).or_default().push(at);
+        let parent = container
+            .parent
+            .as_deref()
+            .and_then(|id| known.get(id))
+            .copied();
+        children
+            .entry(parent.filter(|parent| *parent != at))
+            .or_default()
+            .push(at);
     }
     for siblings in children.values_mut() {
         siblings.sort_by(|a, b| {
@@ -87,7 +105,13 @@ pub(crate) fn parents_first(containers: &[Container]) -> Vec<usize> {
     }
     let mut order = Vec::with_capacity(containers.len());
     let mut seen = BTreeSet::new();
-    let mut stack: Vec<usize> = children.get(&None).into_iter().flatten().rev().copied().collect();
+    let mut stack: Vec<usize> = children
+        .get(&None)
+        .into_iter()
+        .flatten()
+        .rev()
+        .copied()
+        .collect();
     let mut rest = 0..containers.len();
     loop {
         while let Some(at) = stack.pop() {
@@ -108,7 +132,11 @@ pub(crate) fn subtree<'a>(containers: &'a [Container], top: &'a str) -> BTreeSet
     let mut inside = BTreeSet::from([top]);
     for at in parents_first(containers) {
         let container = &containers[at];
-        if container.parent.as_deref().is_some_and(|parent| inside.contains(parent)) {
+        if container
+            .parent
+            .as_deref()
+            .is_some_and(|parent| inside.contains(parent))
+        {
             inside.insert(&container.id);
         }
     }
@@ -144,7 +172,11 @@ mod tests {
             assert_eq!(route(&container, &Service::Outlook, gathered), expected);
         };
         check(Some("inbox"), false, Route::WellKnown("inbox", None));
-        check(Some("SentItems"), false, Route::WellKnown("sentitems", None));
+        check(
+            Some("SentItems"),
+            false,
+            Route::WellKnown("sentitems", None),
+        );
         check(Some("inbox"), true, Route::ByName(None));
         check(Some("msgfolderroot"), true, Route::Root);
         check(None, false, Route::ByName(None));
@@ -152,7 +184,11 @@ mod tests {
         let drafts = Route::WellKnown("drafts", Some(LossCode::OutboxToDrafts));
         check(Some("outbox"), false, drafts);
         check(Some("outbox"), true, Route::ByName(None));
-        check(Some("searchfolders"), false, Route::Omitted(LossCode::ComputedFolder));
+        check(
+            Some("searchfolders"),
+            false,
+            Route::Omitted(LossCode::ComputedFolder),
+        );
         let ordinary = Route::ByName(Some(LossCode::SpecialFolderAsOrdinary));
         check(Some("recoverableitemsdeletions"), false, ordinary);
     }
@@ -169,8 +205,12 @@ mod tests {
 
     #[test]
     fn a_subtree_holds_everything_below() {
-        let list = [folder("c", Some("b"), None), folder("b", Some("a"), None),
-            folder("a", None, None), folder("d", Some("a"), None)];
+        let list = [
+            folder("c", Some("b"), None),
+            folder("b", Some("a"), None),
+            folder("a", None, None),
+            folder("d", Some("a"), None),
+        ];
         assert_eq!(subtree(&list, "b"), BTreeSet::from(["b", "c"]));
         assert_eq!(subtree(&list, "a").len(), 4);
     }

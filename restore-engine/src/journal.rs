@@ -63,6 +63,10 @@ pub(crate) struct EffectRecord {
     pub(crate) created: bool,
     /// Id of the item that it replaces and that is removed last.
     pub(crate) replaces: Option<String>,
+    /// The name it gets in the end.
+    pub(crate) name: Option<String>,
+    /// The name under which it is written.
+    pub(crate) write_name: Option<String>,
 }
 
 /// Names one effect.

@@ -78,28 +78,34 @@ impl LossCode {
             Self::NoContent => ("no-content", "has no stored content that can be written"),
             Self::NoContainer => ("no-container", "its folder is not in the snapshot"),
             Self::ComputedFolder => ("computed-folder", "is computed by the service, not written"),
-            Self::SpecialFolderAsOrdinary => {
-                ("special-folder-as-ordinary", "comes back as an ordinary folder")
-            }
+            Self::SpecialFolderAsOrdinary => (
+                "special-folder-as-ordinary",
+                "comes back as an ordinary folder",
+            ),
             Self::OutboxToDrafts => ("outbox-to-drafts", "goes to the drafts, so nothing is sent"),
             Self::NewIdentity => ("new-identity", "gets a new id and change key"),
-            Self::TransportHeaders => {
-                ("transport-headers", "keeps the first X- headers only, no other transport header")
-            }
+            Self::TransportHeaders => (
+                "transport-headers",
+                "keeps the first X- headers only, no other transport header",
+            ),
             Self::MimeForm => ("mime-form", "gets a MIME form made anew by the service"),
-            Self::PlainAlternative => {
-                ("plain-alternative", "gets its plain-text form made anew from the HTML body")
-            }
+            Self::PlainAlternative => (
+                "plain-alternative",
+                "gets its plain-text form made anew from the HTML body",
+            ),
             Self::Signature => ("signature", "its signature no longer verifies"),
-            Self::EmbeddedMessageAsFile => {
-                ("embedded-message-as-file", "a message within comes back as an .eml file")
-            }
-            Self::ExtraBodyPart => {
-                ("extra-body-part", "a further body part comes back as an attachment")
-            }
-            Self::HeadersOverLimit => {
-                ("headers-over-limit", "has more X- headers than the service accepts")
-            }
+            Self::EmbeddedMessageAsFile => (
+                "embedded-message-as-file",
+                "a message within comes back as an .eml file",
+            ),
+            Self::ExtraBodyPart => (
+                "extra-body-part",
+                "a further body part comes back as an attachment",
+            ),
+            Self::HeadersOverLimit => (
+                "headers-over-limit",
+                "has more X- headers than the service accepts",
+            ),
             Self::TooLarge => ("too-large", "is larger than the service accepts"),
             Self::Versions => ("versions", "comes back without earlier versions"),
             Self::Permissions => ("permissions", "comes back without sharing and permissions"),
@@ -164,7 +170,13 @@ impl Losses {
     /// Returns the losses in the order of their codes.
     pub fn into_vec(self) -> Vec<Loss> {
         let losses = self.0.into_iter();
-        losses.map(|(code, (count, examples))| Loss { code, count, examples }).collect()
+        losses
+            .map(|(code, (count, examples))| Loss {
+                code,
+                count,
+                examples,
+            })
+            .collect()
     }
 }
 
@@ -174,7 +186,11 @@ mod tests {
 
     #[test]
     fn the_written_code_is_the_serialised_one() {
-        for code in [LossCode::Quarantined, LossCode::OutboxToDrafts, LossCode::MimeForm] {
+        for code in [
+            LossCode::Quarantined,
+            LossCode::OutboxToDrafts,
+            LossCode::MimeForm,
+        ] {
             let written = serde_json::to_string(&code).unwrap();
             assert_eq!(written, format!("\"{code}\""));
         }

@@ -54,7 +54,10 @@ pub(crate) fn build(source_id: &str, properties: &Value, view: MimeView) -> NewM
     copy_properties(&mut message, properties);
     put_headers(&mut message, properties, &view, &mut losses);
     let kind = if view.body.html { "html" } else { "text" };
-    message.insert("body".into(), json!({"contentType": kind, "content": view.body.content}));
+    message.insert(
+        "body".into(),
+        json!({"contentType": kind, "content": view.body.content}),
+    );
 
     let mut create = Value::Object(message);
     let mut size = create.to_string().len() + 1024;
@@ -75,12 +78,19 @@ pub(crate) fn build(source_id: &str, properties: &Value, view: MimeView) -> NewM
     }
     create["singleValueExtendedProperties"] =
         extended_properties(source_id, properties, !later.is_empty());
-    NewMessage { create, later, losses }
+    NewMessage {
+        create,
+        later,
+        losses,
+    }
 }
 
 /// Says whether the stored message is a draft; it then stays one.
 pub(crate) fn is_draft(properties: &Value) -> bool {
-    properties.get("isDraft").and_then(Value::as_bool).unwrap_or(false)
+    properties
+        .get("isDraft")
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
 }
 
 fn copy_properties(message: &mut Map<String, Value>, properties: &Value) {
@@ -94,15 +104,26 @@ fn copy_properties(message: &mut Map<String, Value>, properties: &Value) {
         "flag",
     ];
     for name in COPIED {
-        let Some(value) = properties.get(name).filter(|value| !value.is_null()) else { continue };
-        let value = if name == "flag" { flag(value) } else { value.clone() };
+        let Some(value) = properties.get(name).filter(|value| !value.is_null()) else {
+            continue;
+        };
+        let value = if name == "flag" {
+            flag(value)
+        } else {
+            value.clone()
+        };
         message.insert(name.to_owned(), value);
     }
 }
 
 /// Leaves out what the service adds to a flag on its own.
 fn flag(value: &Value) -> Value {
-    let known = ["flagStatus", "startDateTime", "dueDateTime", "completedDateTime"];
+    let known = [
+        "flagStatus",
+        "startDateTime",
+        "dueDateTime",
+        "completedDateTime",
+    ];
     let fields = known.iter().filter_map(|name| {
         let field = value.get(*name).filter(|field| !field.is_null())?;
         Some(((*name).to_owned(), field.clone()))
@@ -116,13 +137,20 @@ fn put_headers(
     view: &MimeView,
     losses: &mut Vec<LossCode>,
 ) {
-    let present = |name: &str| properties.get(name).filter(|value| !value.is_null()).cloned();
+    let present = |name: &str| {
+        properties
+            .get(name)
+            .filter(|value| !value.is_null())
+            .cloned()
+    };
     let text = |name: &str, other: &Option<String>| {
         present(name).or_else(|| other.clone().map(Value::String))
     };
     let one = |name: &str, other: &[Mailbox]| {
         let is_address = |value: &Value| value["emailAddress"]["address"].is_string();
-        present(name).filter(is_address).or_else(|| other.first().map(recipient))
+        present(name)
+            .filter(is_address)
+            .or_else(|| other.first().map(recipient))
     };
     let many = |name: &str, other: &[Mailbox]| {
         let stored = present(name).filter(Value::is_array);
@@ -130,9 +158,15 @@ fn put_headers(
     };
     let headers = [
         ("subject", text("subject", &view.subject)),
-        ("internetMessageId", text("internetMessageId", &view.message_id)),
+        (
+            "internetMessageId",
+            text("internetMessageId", &view.message_id),
+        ),
         ("from", one("from", &view.from)),
-        ("sender", one("sender", &view.sender).or_else(|| one("from", &view.from))),
+        (
+            "sender",
+            one("sender", &view.sender).or_else(|| one("from", &view.from)),
+        ),
         ("toRecipients", many("toRecipients", &view.to)),
         ("ccRecipients", many("ccRecipients", &view.cc)),
         ("bccRecipients", many("bccRecipients", &view.bcc)),
@@ -147,8 +181,9 @@ fn put_headers(
         losses.push(LossCode::HeadersOverLimit);
     }
     let kept = view.x_headers.iter().take(X_HEADERS_MAX);
-    let kept: Vec<Value> =
-        kept.map(|(name, value)| json!({"name": name, "value": value})).collect();
+    let kept: Vec<Value> = kept
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
     if !kept.is_empty() {
         message.insert("internetMessageHeaders".into(), Value::Array(kept));
     }
@@ -163,12 +198,17 @@ fn recipient(mailbox: &Mailbox) -> Value {
 fn extended_properties(source_id: &str, properties: &Value, incomplete: bool) -> Value {
     let mut list = Vec::new();
     if !is_draft(properties) {
-        let read = properties.get("isRead").and_then(Value::as_bool).unwrap_or(false);
+        let read = properties
+            .get("isRead")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
         let flags = if read { FLAG_READ } else { 0 };
         list.push(json!({"id": "Integer 0x0E07", "value": flags.to_string()}));
     }
-    let dates =
-        [("sentDateTime", "SystemTime 0x0039"), ("receivedDateTime", "SystemTime 0x0E06")];
+    let dates = [
+        ("sentDateTime", "SystemTime 0x0039"),
+        ("receivedDateTime", "SystemTime 0x0E06"),
+    ];
     for (name, tag) in dates {
         if let Some(value) = properties.get(name).and_then(Value::as_str) {
             list.push(json!({"id": tag, "value": value}));

@@ -32,7 +32,11 @@ pub(crate) fn next_delay(tried: u32, hint: Option<Duration>) -> Option<Duration>
 
 /// Says what to do after a failed try. Pure.
 pub(crate) fn after_failure(tried: u32, error: &Error) -> Option<Duration> {
-    if error.is_retryable() { next_delay(tried, error.retry_after()) } else { None }
+    if error.is_retryable() {
+        next_delay(tried, error.retry_after())
+    } else {
+        None
+    }
 }
 
 /// The pause that every request to one destination keeps: when one is refused, all wait.

@@ -33,12 +33,12 @@ pub(super) struct Filling<'a> {
 }
 
 impl Run<'_> {
-    /// Does everything the plan lists.
-    pub(super) async fn all(&self) -> Result<()> {
+    /// Does everything the plan lists; false when a stop came first.
+    pub(super) async fn all(&self) -> Result<bool> {
         let mut ready: Vec<Option<Ready>> = Vec::with_capacity(self.plan.containers.len());
         for (at, planned) in self.plan.containers.iter().enumerate() {
             if self.stop.is_requested() {
-                return Ok(());
+                return Ok(false);
             }
             let made = match self.make(at, planned, &ready).await {
                 Ok(Attempt::Done(made)) => Some(made),
@@ -63,7 +63,7 @@ impl Run<'_> {
                 self.finish_container(at, made).await?;
             }
         }
-        Ok(())
+        Ok(!self.stop.is_requested())
     }
 
     async fn make(
@@ -74,8 +74,11 @@ impl Run<'_> {
     ) -> Result<Attempt<Ready>> {
         let (parent, name, hidden) = match &planned.placement {
             Placement::Existing { id } => {
-                let id = id.clone();
-                return Ok(Attempt::Done(Ready { id, created: false, empty: false }));
+                let created = self.created_before(at).await?;
+                if created {
+                    self.tally.container_created();
+                }
+                return Ok(Attempt::Done(Ready { id: id.clone(), created, empty: false }));
             }
             Placement::Create { parent, name, hidden } => (parent, name, *hidden),
         };

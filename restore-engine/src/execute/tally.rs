@@ -97,7 +97,7 @@ impl Tally {
         let reached = counts.written + counts.skipped + counts.failed;
         let remaining = self.planned.saturating_sub(reached);
         let wrong = counts.failed + counts.mismatched + counts.container_failed;
-        let outcome = if stopped && remaining > 0 {
+        let outcome = if stopped {
             RestoreOutcome::Interrupted
         } else if wrong > 0 {
             RestoreOutcome::CompleteWithErrors

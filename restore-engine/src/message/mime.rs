@@ -61,14 +61,28 @@ impl MimeView {
             message_id: message.message_id().map(|id| format!("<{id}>")),
             from: mailboxes(message.from()),
             sender: mailboxes(message.sender()),
-            to: message.all_to().flat_map(|list| mailboxes(Some(list))).collect(),
-            cc: message.all_cc().flat_map(|list| mailboxes(Some(list))).collect(),
-            bcc: message.all_bcc().flat_map(|list| mailboxes(Some(list))).collect(),
+            to: message
+                .all_to()
+                .flat_map(|list| mailboxes(Some(list)))
+                .collect(),
+            cc: message
+                .all_cc()
+                .flat_map(|list| mailboxes(Some(list)))
+                .collect(),
+            bcc: message
+                .all_bcc()
+                .flat_map(|list| mailboxes(Some(list)))
+                .collect(),
             reply_to: mailboxes(message.reply_to()),
             x_headers: x_headers(&message),
             ..Self::default()
         };
-        let mut walk = Walk { message: &message, raw: mime, view: &mut view, has_body: false };
+        let mut walk = Walk {
+            message: &message,
+            raw: mime,
+            view: &mut view,
+            has_body: false,
+        };
         walk.part(0, Position::default(), 0);
         Some(view)
     }
@@ -105,7 +119,10 @@ impl Walk<'_, '_> {
             }
             _ => return self.attach(part, position),
         };
-        let subtype = part.content_type().and_then(|kind| kind.subtype()).unwrap_or("mixed");
+        let subtype = part
+            .content_type()
+            .and_then(|kind| kind.subtype())
+            .unwrap_or("mixed");
         if matches!(subtype, "signed" | "encrypted") {
             self.lose(LossCode::Signature);
         }
@@ -129,7 +146,9 @@ impl Walk<'_, '_> {
     fn alternative(&mut self, children: &[u32], position: Position, depth: usize) {
         let chosen = self.choose(children);
         for child in children {
-            let Some(part) = self.message.part(*child) else { continue };
+            let Some(part) = self.message.part(*child) else {
+                continue;
+            };
             let plain = matches!(part.body, PartType::Text(_)) && is_plain(part);
             if Some(*child) == chosen {
                 self.part(*child, position, depth);
@@ -144,7 +163,13 @@ impl Walk<'_, '_> {
     fn choose(&self, children: &[u32]) -> Option<u32> {
         let last = |wanted: fn(&Self, &MessagePart<'_>) -> bool| {
             let mut found = children.iter().rev();
-            found.find(|id| self.message.part(**id).is_some_and(|part| wanted(self, part))).copied()
+            found
+                .find(|id| {
+                    self.message
+                        .part(**id)
+                        .is_some_and(|part| wanted(self, part))
+                })
+                .copied()
         };
         last(|walk, part| match &part.body {
             PartType::Html(_) => true,
@@ -156,15 +181,19 @@ impl Walk<'_, '_> {
 
     fn holds_html(&self, ids: &[u32], depth: usize) -> bool {
         depth < DEPTH_MAX
-            && ids.iter().any(|id| match self.message.part(*id).map(|part| &part.body) {
-                Some(PartType::Html(_)) => true,
-                Some(PartType::Multipart(inner)) => self.holds_html(inner, depth + 1),
-                _ => false,
-            })
+            && ids
+                .iter()
+                .any(|id| match self.message.part(*id).map(|part| &part.body) {
+                    Some(PartType::Html(_)) => true,
+                    Some(PartType::Multipart(inner)) => self.holds_html(inner, depth + 1),
+                    _ => false,
+                })
     }
 
     fn is_body_candidate(&self, part: &MessagePart<'_>) -> bool {
-        let attached = part.content_disposition().is_some_and(|shown| shown.is_attachment());
+        let attached = part
+            .content_disposition()
+            .is_some_and(|shown| shown.is_attachment());
         let html = matches!(part.body, PartType::Html(_));
         !self.has_body && !attached && part.attachment_name().is_none() && (html || is_plain(part))
     }
@@ -175,7 +204,10 @@ impl Walk<'_, '_> {
             self.attach(part, Position::default());
         }
         self.has_body = true;
-        self.view.body = MessageBody { html, content: text.to_owned() };
+        self.view.body = MessageBody {
+            html,
+            content: text.to_owned(),
+        };
     }
 
     fn attach(&mut self, part: &MessagePart<'_>, position: Position) {
@@ -188,14 +220,22 @@ impl Walk<'_, '_> {
         let mut name = named.clone();
         if let PartType::Message(inner) = &part.body {
             self.lose(LossCode::EmbeddedMessageAsFile);
-            name = name.or_else(|| inner.subject().map(str::to_owned)).map(eml_name);
+            name = name
+                .or_else(|| inner.subject().map(str::to_owned))
+                .map(eml_name);
         } else if named.is_none() && matches!(part.body, PartType::Text(_) | PartType::Html(_)) {
             self.lose(LossCode::ExtraBodyPart);
         }
         let number = self.view.attachments.len() + 1;
         let name = name.unwrap_or_else(|| format!("part-{number}.{}", extension(&content_type)));
         let bytes = self.bytes(part);
-        self.view.attachments.push(Attachment { name, content_type, content_id, inline, bytes });
+        self.view.attachments.push(Attachment {
+            name,
+            content_type,
+            content_id,
+            inline,
+            bytes,
+        });
     }
 
     /// Undoes the transfer encoding, and nothing else.
@@ -224,7 +264,9 @@ impl Walk<'_, '_> {
 fn is_plain(part: &MessagePart<'_>) -> bool {
     part.content_type().is_none_or(|kind| {
         kind.ctype().eq_ignore_ascii_case("text")
-            && kind.subtype().is_none_or(|subtype| subtype.eq_ignore_ascii_case("plain"))
+            && kind
+                .subtype()
+                .is_none_or(|subtype| subtype.eq_ignore_ascii_case("plain"))
     })
 }
 
@@ -242,7 +284,11 @@ fn content_type(part: &MessagePart<'_>) -> String {
 
 fn eml_name(name: String) -> String {
     let has_extension = name.to_ascii_lowercase().ends_with(".eml");
-    if has_extension { name } else { format!("{name}.eml") }
+    if has_extension {
+        name
+    } else {
+        format!("{name}.eml")
+    }
 }
 
 fn extension(content_type: &str) -> &'static str {
@@ -264,7 +310,10 @@ fn mailboxes(list: Option<&Address<'_>>) -> Vec<Mailbox> {
     let addresses = list.into_iter().flat_map(|list| list.iter());
     addresses
         .filter_map(|addr| {
-            let address = addr.address.as_deref().filter(|address| !address.is_empty())?;
+            let address = addr
+                .address
+                .as_deref()
+                .filter(|address| !address.is_empty())?;
             Some(Mailbox {
                 name: addr.name.as_deref().map(str::to_owned),
                 address: address.to_owned(),
@@ -274,8 +323,14 @@ fn mailboxes(list: Option<&Address<'_>>) -> Vec<Mailbox> {
 }
 
 fn x_headers(message: &Message<'_>) -> Vec<(String, String)> {
-    let extension = |name: &str| name.get(..2).is_some_and(|two| two.eq_ignore_ascii_case("x-"));
-    let headers = message.headers().iter().filter(|header| extension(header.name()));
+    let extension = |name: &str| {
+        name.get(..2)
+            .is_some_and(|two| two.eq_ignore_ascii_case("x-"))
+    };
+    let headers = message
+        .headers()
+        .iter()
+        .filter(|header| extension(header.name()));
     headers
         .filter_map(|header| {
             let value = match &header.value {
@@ -311,14 +366,25 @@ mod tests {
         );
         assert_eq!(view.subject.as_deref(), Some("Grüße"));
         assert_eq!(view.x_headers, [("X-Mailer".to_owned(), "one".to_owned())]);
-        assert_eq!(view.body, MessageBody { html: true, content: "<p>html</p>".into() });
+        assert_eq!(
+            view.body,
+            MessageBody {
+                html: true,
+                content: "<p>html</p>".into()
+            }
+        );
         assert_eq!(view.losses, [LossCode::PlainAlternative]);
-        let [image, table] = &view.attachments[..] else { panic!("{:?}", view.attachments) };
+        let [image, table] = &view.attachments[..] else {
+            panic!("{:?}", view.attachments)
+        };
         assert!(image.inline);
         assert_eq!(image.content_id.as_deref(), Some("pic@x"));
         assert_eq!(image.bytes, [0x89, b'P', b'N', b'G']);
         assert!(!table.inline);
-        assert_eq!((table.name.as_str(), table.bytes.as_slice()), ("a.csv", &b"\xE4;b"[..]));
+        assert_eq!(
+            (table.name.as_str(), table.bytes.as_slice()),
+            ("a.csv", &b"\xE4;b"[..])
+        );
     }
 
     #[test]

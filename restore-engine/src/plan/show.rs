@@ -12,7 +12,11 @@ impl fmt::Display for RestorePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let totals = &self.totals;
         writeln!(f, "restore of {} as of {}", self.owner, self.as_of)?;
-        write!(f, "  to        {} ({})", self.place.owner, self.place.resource)?;
+        write!(
+            f,
+            "  to        {} ({})",
+            self.place.owner, self.place.resource
+        )?;
         match &self.into_folder {
             Some(folder) => writeln!(f, ", under \"{folder}\"")?,
             None => writeln!(f)?,
@@ -23,14 +27,22 @@ impl fmt::Display for RestorePlan {
         writeln!(f, "  items     {} selected", totals.selected)?;
         writeln!(f, "            {} to write ({bytes})", totals.write)?;
         if totals.skip > 0 {
-            writeln!(f, "            {} left alone (rule: {})", totals.skip, self.conflict.as_str())?;
+            writeln!(
+                f,
+                "            {} left alone (rule: {})",
+                totals.skip,
+                self.conflict.as_str()
+            )?;
         }
         if totals.unavailable > 0 {
             writeln!(f, "            {} cannot come back", totals.unavailable)?;
         }
         let requests = self.estimate.requests;
         let time = show_seconds(self.estimate.seconds);
-        writeln!(f, "  cost      about {requests} requests, at least {time} by the service's limits")?;
+        writeln!(
+            f,
+            "  cost      about {requests} requests, at least {time} by the service's limits"
+        )?;
         self.show_new_folders(f)?;
         self.show_losses(f)
     }
@@ -41,7 +53,11 @@ impl RestorePlan {
         let new = self.containers.iter().filter(|each| each.is_new());
         let total = new.clone().count();
         for container in new.take(FOLDERS_SHOWN) {
-            writeln!(f, "  new       {} ({} items)", container.path, container.write)?;
+            writeln!(
+                f,
+                "  new       {} ({} items)",
+                container.path, container.write
+            )?;
         }
         if total > FOLDERS_SHOWN {
             writeln!(f, "            and {} more", total - FOLDERS_SHOWN)?;
@@ -50,7 +66,12 @@ impl RestorePlan {
     }
 
     fn show_losses(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Loss { code, count, examples } in &self.losses {
+        for Loss {
+            code,
+            count,
+            examples,
+        } in &self.losses
+        {
             write!(f, "  differs   {code}: {count} × {}", code.explain())?;
             if let Some(first) = examples.first() {
                 write!(f, ", such as \"{first}\"")?;
