@@ -110,11 +110,10 @@ pub(crate) fn state_folder(config: &Config, store: &Store) -> Result<PathBuf> {
 /// `retry` is off for the engines, which decide themselves when to try again.
 pub(crate) fn graph_client(config: &Config, retry: RetryPolicy) -> Result<GraphClient> {
     let secret = secrets::read(&config.tenant.client_secret, "the client secret")?;
-    let transport = ReqwestTransport::new(TransportOptions {
-        user_agent: USER_AGENT.to_owned(),
-        ..TransportOptions::default()
-    })
-    .map_err(|error| from_auth("prepare the network", &error))?;
+    let mut network = TransportOptions::default();
+    USER_AGENT.clone_into(&mut network.user_agent);
+    let transport = ReqwestTransport::new(&network)
+        .map_err(|error| from_auth("prepare the network", &error))?;
     let cloud = cloud(&config.tenant.cloud)?;
     let login = Login {
         tenant: &config.tenant.id,
@@ -150,11 +149,9 @@ pub(crate) fn client(
     )
     .map_err(|error| from_auth("prepare the login", &error))?;
     let tokens = Arc::new(CachedTokenProvider::new(Arc::new(tokens), environment));
-    let options = GraphOptions {
-        retry,
-        user_agent: USER_AGENT.to_owned(),
-        ..GraphOptions::default()
-    };
+    let mut options = GraphOptions::default();
+    options.retry = retry;
+    USER_AGENT.clone_into(&mut options.user_agent);
     GraphClient::new(transport, tokens, cloud, options)
         .map_err(|error| from_graph("prepare the client", &error))
 }

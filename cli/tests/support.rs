@@ -173,7 +173,8 @@ pub fn bare(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("M365_BACKUP") {
+        let text = name.to_string_lossy().to_lowercase();
+        if text.starts_with("m365_backup") || text.ends_with("_proxy") {
             command.env_remove(name);
         }
     }

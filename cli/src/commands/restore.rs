@@ -74,11 +74,11 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit> {
         return Ok(Exit::Complete);
     }
     let state = state_folder(&config, &open.store)?;
+    let journal = RestoreJournal::open(&state, &open.store)
+        .await
+        .map_err(|error| from_restore("open the restore journal", &open.place, &error))?;
     let mut exit = Exit::Complete;
     for (plan, target) in &jobs {
-        let journal = RestoreJournal::open(&open.store, &state, plan)
-            .await
-            .map_err(|error| from_restore("open the restore journal", &open.place, &error))?;
         let report = execute(context, &open, plan, target.as_ref(), &journal).await?;
         report::done(&context.output, plan, &report)?;
         exit = worse(exit, exit_of(&report));

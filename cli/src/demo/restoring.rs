@@ -84,7 +84,7 @@ async fn restore(
     let plan = restore_engine::plan(stage.store, &request, target.as_ref())
         .await
         .map_err(explain("plan the restore"))?;
-    let journal = RestoreJournal::open(stage.store, stage.folder.state(), &plan)
+    let journal = RestoreJournal::open(stage.folder.state(), stage.store)
         .await
         .map_err(explain("open the restore journal"))?;
     let stop = &stage.context.stop;
