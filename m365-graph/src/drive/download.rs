@@ -193,7 +193,7 @@ impl Download {
         loop {
             let address = match &self.address {
                 Some(address) => address.clone(),
-                None => match self.locate().await? {
+                None => match locate(&self.client, &self.drive, &self.item).await? {
                     Located::At(address) => {
                         addresses += 1;
                         self.address = Some(address.clone());
@@ -216,35 +216,6 @@ impl Download {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Asks for the address of the content.
-    async fn locate(&self) -> Result<Located> {
-        let path = [
-            segment("drives"),
-            self.drive.as_str().into(),
-            segment("items"),
-            self.item.as_str().into(),
-            segment("content"),
-        ];
-        let call = self.client.get(ABOUT, &path)?.header(ACCEPT, "*/*")?;
-        let call = call
-            .header(ACCEPT_ENCODING, "identity")?
-            .expecting_redirect();
-        let answer = self.client.stream(call).await?;
-        if !answer.status.is_redirection() {
-            return Ok(Located::Here(answer));
-        }
-        answer
-            .header("location")
-            .and_then(|text| Url::parse(text).ok())
-            .map(Located::At)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Malformed,
-                    format!("{ABOUT}: its address is not a url"),
-                )
-            })
     }
 
     /// Takes over an open connection, once it is sure that it goes on where the last one broke.
@@ -286,6 +257,34 @@ impl Download {
         self.body = Some(answer.body);
         Ok(())
     }
+}
+
+/// Asks for the address of the content.
+async fn locate(client: &GraphClient, drive: &str, item: &str) -> Result<Located> {
+    let path = [
+        segment("drives"),
+        drive.into(),
+        segment("items"),
+        item.into(),
+        segment("content"),
+    ];
+    let call = client.get(ABOUT, &path)?.header(ACCEPT, "*/*")?;
+    let call = call
+        .header(ACCEPT_ENCODING, "identity")?
+        .expecting_redirect();
+    let answer = client.stream(call).await?;
+    if !answer.status.is_redirection() {
+        return Ok(Located::Here(answer));
+    }
+    let address = answer
+        .header("location")
+        .and_then(|text| Url::parse(text).ok());
+    address.map(Located::At).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Malformed,
+            format!("{ABOUT}: its address is not a url"),
+        )
+    })
 }
 
 enum Located {

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 pub struct QuickXorHash {
     // Bytes whose place in the register is the same are combined first: lane i modulo 160.
     lanes: [u8; LANES],
+    lane: usize,
     length: u64,
 }
 
@@ -27,7 +28,8 @@ impl QuickXorHash {
 
     /// Takes in the next bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
-        let begin = (self.length % LANES as u64) as usize;
+        let begin = self.lane;
+        self.lane = (begin + bytes.len() % LANES) % LANES;
         self.length = self.length.wrapping_add(bytes.len() as u64);
         if begin > 0 {
             let (first, rest) = bytes.split_at(bytes.len().min(LANES - begin));

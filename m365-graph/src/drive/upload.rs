@@ -167,7 +167,7 @@ enum Step {
     /// The service expects this byte next.
     Expects(u64),
     /// The file is complete.
-    Done(Entity<DriveItem>),
+    Done(Box<Entity<DriveItem>>),
     /// The session is no more.
     Gone,
 }
@@ -232,7 +232,7 @@ impl<'d> Session<'d> {
             }
             self.hash.update(&fragment);
             match self.fragment(begin, fragment).await? {
-                Step::Done(item) => return Ok(Some(item)),
+                Step::Done(item) => return Ok(Some(*item)),
                 Step::Expects(next) => begin = next,
                 Step::Gone => return Ok(None),
             }
@@ -283,7 +283,7 @@ impl<'d> Session<'d> {
             return Ok(Step::Expects(next_expected(&answer.json).unwrap_or(end)));
         }
         Entity::from_raw(answer.json)
-            .map(Step::Done)
+            .map(|item| Step::Done(Box::new(item)))
             .map_err(|error| error.about(ABOUT))
     }
 
@@ -328,7 +328,7 @@ impl<'d> Session<'d> {
         let hash = self.hash.finish_base64();
         match found {
             Some(item) if item.size == Some(self.size) && item.quick_xor_hash() == Some(&hash) => {
-                Ok(Step::Done(item))
+                Ok(Step::Done(Box::new(item)))
             }
             _ => Ok(Step::Gone),
         }
