@@ -22,6 +22,7 @@ impl QuickXorHash {
     pub fn new() -> Self {
         Self {
             lanes: [0; LANES],
+            lane: 0,
             length: 0,
         }
     }
