@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backup_store::SnapshotEntry;
-use backup_store::catalog::{ResourceId, Service, choose_parent};
+use backup_store::catalog::{ResourceId, Service, SnapshotEntry, choose_parent};
 
 use crate::args::SnapshotFilter;
 use crate::config::nearest;

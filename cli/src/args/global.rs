@@ -14,12 +14,19 @@ pub(crate) struct GlobalArgs {
         long,
         global = true,
         value_name = "FILE",
-        env = "M365_BACKUP_CONFIG"
+        env = "M365_BACKUP_CONFIG",
+        hide_env_values = true
     )]
     pub(crate) config: Option<PathBuf>,
 
     /// Store to use, in place of the one in the config
-    #[arg(long, global = true, value_name = "PATH", env = "M365_BACKUP_STORE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "M365_BACKUP_STORE",
+        hide_env_values = true
+    )]
     pub(crate) store: Option<PathBuf>,
 
     /// Read the passphrase from the first line of FILE

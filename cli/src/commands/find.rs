@@ -4,8 +4,8 @@ mod pattern;
 
 use std::collections::HashSet;
 
-use backup_store::catalog::{Browse, Item, ItemKey, ResourceId};
-use backup_store::{SnapshotEntry, Timestamp};
+use backup_store::Timestamp;
+use backup_store::catalog::{Browse, Item, ItemKey, ResourceId, SnapshotEntry};
 use serde_json::json;
 
 use crate::args::FindArgs;

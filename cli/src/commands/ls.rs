@@ -1,7 +1,6 @@
 //! `ls`: lists what is in a snapshot, folder by folder.
 
-use backup_store::SnapshotEntry;
-use backup_store::catalog::{Browse, Item, ItemState};
+use backup_store::catalog::{Browse, Item, ItemState, SnapshotEntry};
 use serde_json::json;
 
 use crate::args::LsArgs;

@@ -3,8 +3,7 @@
 mod choose;
 mod report;
 
-use backup_store::SnapshotEntry;
-use backup_store::catalog::{Outcome, Service};
+use backup_store::catalog::{Outcome, Service, SnapshotEntry};
 use m365_auth::RetryPolicy;
 use m365_graph::GraphClient;
 use restore_engine::{

@@ -1,6 +1,6 @@
 //! `snapshots`: lists the snapshots in a store.
 
-use backup_store::SnapshotEntry;
+use backup_store::catalog::SnapshotEntry;
 use serde_json::json;
 
 use crate::args::SnapshotsArgs;

@@ -1,7 +1,6 @@
 //! The restores of the demo: one mailbox and one drive to another user, compared with their source.
 
-use backup_store::SnapshotEntry;
-use backup_store::catalog::{Browse, ResourceKind, Service};
+use backup_store::catalog::{Browse, ResourceKind, Service, SnapshotEntry};
 use m365_simulator::compare::{self, Comparison};
 use restore_engine::{Destination, NoObserver, RestoreJournal, RestoreOutcome, RestoreRequest};
 

@@ -1,7 +1,6 @@
 //! Which part of a snapshot a path means: a folder with what is below it, or single items.
 
-use backup_store::SnapshotEntry;
-use backup_store::catalog::Browse;
+use backup_store::catalog::{Browse, SnapshotEntry};
 use restore_engine::Selection;
 
 use crate::connect::OpenStore;
