@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backup_store::{LocalBackend, Passphrase, StopSignal, Store, StoreOptions};
+use backup_store::{ErrorKind, LocalBackend, Passphrase, StopSignal, Store, StoreOptions};
 use m365_auth::{
     CachedTokenProvider, Cloud, ReqwestTransport, RetryPolicy, Secret, SystemEnvironment,
     TokenClient, Transport, TransportOptions,
@@ -13,7 +13,7 @@ use m365_graph::{GraphClient, GraphOptions};
 use crate::args::GlobalArgs;
 use crate::config::{CloudChoice, Config, CustomCloud};
 use crate::exit::Exit;
-use crate::failure::{Failure, Result, from_auth, from_graph, from_store};
+use crate::failure::{Failure, Result, from_auth, from_graph, from_store, no_store};
 use crate::output::Output;
 use crate::{platform, secrets};
 
@@ -65,9 +65,12 @@ impl Context {
     pub(crate) async fn open_store(&self, config: Option<&Config>) -> Result<OpenStore> {
         let place = self.store_path(config)?;
         let explain = |error| from_store("open", &place, &error);
-        let backend = Arc::new(LocalBackend::open(&place).map_err(explain)?);
+        let backend = LocalBackend::open(&place).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => no_store(&place, &error),
+            _ => explain(error),
+        })?;
         let passphrase = secrets::passphrase(&self.global, config)?;
-        let store = Store::open(backend, &passphrase, StoreOptions::default())
+        let store = Store::open(Arc::new(backend), &passphrase, StoreOptions::default())
             .await
             .map_err(explain)?;
         Ok(OpenStore { store, place })

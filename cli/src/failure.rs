@@ -15,7 +15,7 @@ use crate::exit::Exit;
 
 pub(crate) use engine::{from_backup, from_restore};
 pub(crate) use service::{from_auth, from_graph};
-pub(crate) use store::from_store;
+pub(crate) use store::{from_store, no_store};
 
 /// Shorthand for the result of anything in this program.
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;

@@ -9,13 +9,11 @@ use crate::exit::Exit;
 
 /// Explains a failure of the store in `place` while `doing` something, such as `open`.
 pub(crate) fn from_store(doing: &str, place: &Path, error: &Error) -> Failure {
+    if error.kind() == ErrorKind::NotAStore {
+        return no_store(place, error);
+    }
     let place = place.display();
     let (exit, message, next) = match error.kind() {
-        ErrorKind::NotAStore => (
-            Exit::NoStore,
-            format!("there is no store in {place}"),
-            "check --store or `store` in the config, or create one: m365-backup init",
-        ),
         ErrorKind::StoreExists => (
             Exit::Failed,
             format!("there is a store, or the beginning of one, in {place} already"),
@@ -55,6 +53,16 @@ pub(crate) fn from_store(doing: &str, place: &Path, error: &Error) -> Failure {
         ),
     };
     Failure::new(exit, message).because(error).next(next)
+}
+
+/// Explains that there is no store in `place`.
+pub(crate) fn no_store(place: &Path, error: &Error) -> Failure {
+    Failure::new(
+        Exit::NoStore,
+        format!("there is no store in {}", place.display()),
+    )
+    .because(error)
+    .next("check --store or `store` in the config, or create one: m365-backup init")
 }
 
 fn general(error: &Error) -> &'static str {
