@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod counters;
+mod generate;
 pub mod server;
 pub mod tenant;
 
