@@ -20,12 +20,11 @@ pub(crate) use restore::{Conflict, RestoreArgs};
     version,
     about = "Back up and restore Microsoft 365: mailboxes and drives, incremental, deduplicated, encrypted.",
     after_help = AFTER_HELP,
-    after_long_help = AFTER_HELP,
     max_term_width = 100,
-    propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    disable_help_flag = true
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

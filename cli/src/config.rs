@@ -57,7 +57,7 @@ pub(crate) enum SecretSource {
 #[serde(untagged)]
 pub(crate) enum CloudChoice {
     Named(String),
-    Custom(CustomCloud),
+    Custom(Box<CustomCloud>),
 }
 
 /// The servers of a cloud that has no name here; a simulated one, for instance.

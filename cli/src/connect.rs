@@ -11,7 +11,7 @@ use m365_auth::{
 use m365_graph::{GraphClient, GraphOptions};
 
 use crate::args::GlobalArgs;
-use crate::config::{CloudChoice, Config, CustomCloud};
+use crate::config::{CloudChoice, Config};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result, from_auth, from_graph, from_store, no_store};
 use crate::output::Output;
@@ -165,11 +165,11 @@ fn cloud(choice: &CloudChoice) -> Result<Cloud> {
             Failure::usage(format!("the config names an unknown cloud, {name:?}"))
                 .next("choose global, us-gov-l4, us-gov-l5 or china, or give login, graph and ews")
         }),
-        CloudChoice::Custom(CustomCloud { login, graph, ews }) => Ok(Cloud {
+        CloudChoice::Custom(custom) => Ok(Cloud {
             name: "custom".to_owned(),
-            authority: login.clone(),
-            graph: graph.clone(),
-            ews: ews.clone(),
+            authority: custom.login.clone(),
+            graph: custom.graph.clone(),
+            ews: custom.ews.clone(),
         }),
     }
 }

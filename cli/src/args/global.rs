@@ -61,4 +61,8 @@ pub(crate) struct GlobalArgs {
     /// Append a detailed log to FILE; it holds no secrets
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
+
+    /// Print this help
+    #[arg(short, long, global = true, action = ArgAction::HelpShort)]
+    pub(crate) help: Option<bool>,
 }

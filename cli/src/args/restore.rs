@@ -44,7 +44,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) into_folder: Option<String>,
 
-    /// What happens to an item that is there already
+    /// What to do where an item is already: leave it, write beside it, or replace it
     #[arg(long, value_enum, value_name = "RULE", default_value = "skip")]
     pub(crate) conflict: Conflict,
 
