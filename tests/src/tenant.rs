@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub mod drive;
+mod drive_access;
 pub(crate) mod ids;
 pub(crate) mod people;
 pub(crate) mod urls;

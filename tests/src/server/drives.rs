@@ -2,6 +2,8 @@
 
 mod address;
 mod delta;
+#[cfg(test)]
+mod tests;
 mod view;
 mod write;
 

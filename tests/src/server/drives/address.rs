@@ -30,21 +30,18 @@ impl Address {
     /// Segments come decoded, so that an encoded colon or slash reads like a plain one; neither
     /// can be part of a name.
     pub(super) fn parse(segments: &[String]) -> Option<Self> {
-        let (start, rest) = match segments.first()?.split_once(['/', ':']) {
-            _ if segments[0].eq_ignore_ascii_case("items") => {
-                let whole = segments[1..].join("/");
-                let end = whole.find([':', '/']).unwrap_or(whole.len());
-                let (id, rest) = whole.split_at(end);
-                (Start::Id(id.to_owned()), rest.to_owned())
+        let (start, rest) = if segments.first()?.eq_ignore_ascii_case("items") {
+            let whole = segments[1..].join("/");
+            let end = whole.find([':', '/']).unwrap_or(whole.len());
+            let (id, rest) = whole.split_at(end);
+            (Start::Id(id.to_owned()), rest.to_owned())
+        } else {
+            let whole = segments.join("/");
+            let (head, rest) = (whole.get(..4)?, whole.get(4..)?);
+            if !head.eq_ignore_ascii_case("root") {
+                return None;
             }
-            _ => {
-                let whole = segments.join("/");
-                let (head, rest) = (whole.get(..4)?, whole.get(4..)?);
-                if !head.eq_ignore_ascii_case("root") {
-                    return None;
-                }
-                (Start::Root, rest.to_owned())
-            }
+            (Start::Root, rest.to_owned())
         };
         if start == Start::Id(String::new()) {
             return None;
