@@ -1,6 +1,6 @@
 //! Places: the folders of a snapshot with their paths, to list, to search and to choose by.
 
-use backup_store::catalog::{Browse, Container};
+use backup_store::catalog::{Browse, Container, paths};
 
 use crate::connect::OpenStore;
 use crate::exit::Exit;
@@ -16,14 +16,12 @@ impl Places {
     /// Reads the folders of a snapshot.
     pub(crate) async fn read(open: &OpenStore, browse: &Browse) -> Result<Self> {
         let containers = browse.containers().await.map_err(open.failed("read"))?;
-        let mut sorted = Vec::with_capacity(containers.len());
-        for container in containers {
-            let path = browse
-                .path_of(&container.id)
-                .await
-                .map_err(open.failed("read"))?;
-            sorted.push((path.trim_matches('/').to_owned(), container));
-        }
+        let mut names = paths(&containers);
+        let path_of = |container: Container| {
+            let path = names.remove(&container.id).unwrap_or_default();
+            (path.trim_matches('/').to_owned(), container)
+        };
+        let mut sorted: Vec<(String, Container)> = containers.into_iter().map(path_of).collect();
         sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(Self { sorted })
     }
