@@ -14,9 +14,7 @@ use crate::failure::{Failure, Result};
 pub(super) fn generate(args: &DemoArgs) -> Result<Tenant> {
     let spec = TenantSpec {
         seed: args.seed,
-        users: args.users,
-        messages_per_user: MESSAGES_PER_USER,
-        files_per_user: FILES_PER_USER,
+        users: args.users as usize,
         logical_bytes: BYTES_PER_USER * u64::from(args.users),
         mail_dir: args.mail.clone(),
         files_dir: args.files.clone(),
@@ -62,6 +60,4 @@ pub(super) fn client_of(tenant: &Tenant) -> Result<GraphClient> {
 }
 
 /// 25 users make about 20,000 items and 1 GiB.
-const MESSAGES_PER_USER: u32 = 760;
-const FILES_PER_USER: u32 = 40;
 const BYTES_PER_USER: u64 = (1 << 30) / 25;

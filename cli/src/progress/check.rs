@@ -1,6 +1,6 @@
 //! Progress of a check.
 
-use backup_store::CheckProgress;
+use backup_store::{CheckPhase, CheckProgress};
 use indicatif::ProgressBar;
 
 use super::{show, spinner};
@@ -19,10 +19,21 @@ impl CheckBar {
 
     /// Shows how far the check is.
     pub(crate) fn advance(&self, progress: &CheckProgress) {
-        let chunks = words::counted(progress.chunks, "chunk");
+        let phase = match progress.phase {
+            CheckPhase::Segments => "index",
+            CheckPhase::Snapshots => "snapshots",
+            CheckPhase::Packs => "packs",
+            _ => "the rest",
+        };
+        let total = progress
+            .total
+            .map(|total| format!(" of {}", words::count(total)));
+        let (done, total) = (words::count(progress.done), total.unwrap_or_default());
+        let items = words::counted(progress.items, "item");
+        let bytes = words::bytes(progress.bytes);
         show(
             self.0.as_ref(),
-            &format!("{chunks}, {}", words::bytes(progress.bytes)),
+            &format!("{phase} {done}{total}; {items}, {bytes}"),
         );
     }
 
