@@ -1,5 +1,7 @@
 //! The door to the network: which requests leave, with a token or without.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

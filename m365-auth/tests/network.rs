@@ -1,5 +1,6 @@
 //! The built-in transport, against a server on loopback that speaks HTTP word by word.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![cfg(feature = "reqwest")]
 
 use std::time::Duration;

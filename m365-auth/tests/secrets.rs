@@ -1,5 +1,6 @@
 //! No public type shows a secret that it holds.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![cfg(feature = "reqwest")]
 
 mod common;

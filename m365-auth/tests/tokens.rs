@@ -1,5 +1,7 @@
 //! Tokens: how they are asked for, kept, renewed and refused.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::error::Error as _;

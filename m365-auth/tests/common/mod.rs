@@ -1,6 +1,11 @@
 //! What the tests of this crate share: a clock that stands, counted tokens, a recording service.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of it"
+)]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
