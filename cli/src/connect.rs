@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backup_store::catalog::SnapshotEntry;
 use backup_store::{ErrorKind, LocalBackend, Passphrase, StopSignal, Store, StoreOptions};
 use m365_auth::{
     CachedTokenProvider, Cloud, ReqwestTransport, RetryPolicy, Secret, SystemEnvironment,
@@ -73,7 +74,11 @@ impl Context {
         let store = Store::open(Arc::new(backend), &passphrase, StoreOptions::default())
             .await
             .map_err(explain)?;
-        Ok(OpenStore { store, place })
+        Ok(OpenStore {
+            store,
+            place,
+            output: self.output.clone(),
+        })
     }
 }
 
@@ -82,9 +87,24 @@ impl Context {
 pub(crate) struct OpenStore {
     pub(crate) store: Store,
     pub(crate) place: PathBuf,
+    output: Output,
 }
 
 impl OpenStore {
+    /// Lists the snapshots, oldest first, and warns of those that cannot be read.
+    pub(crate) async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
+        let listing = self
+            .store
+            .snapshot_listing()
+            .await
+            .map_err(self.failed("read"))?;
+        for (name, error) in listing.damaged {
+            self.output
+                .warn(&format!("snapshots in {name} cannot be read: {error}"));
+        }
+        Ok(listing.snapshots)
+    }
+
     /// Explains a failure of this store.
     pub(crate) fn failed(&self, doing: &str) -> impl Fn(backup_store::Error) -> Failure + '_ {
         let doing = doing.to_owned();

@@ -34,7 +34,7 @@ pub(crate) fn service(name: &str) -> Result<Service> {
 ///
 /// *Errors*: an owner of whom the store holds nothing is a failure, not an empty list.
 pub(crate) async fn list(open: &OpenStore, filter: &SnapshotFilter) -> Result<Vec<SnapshotEntry>> {
-    let mut entries = open.store.snapshots().await.map_err(open.failed("read"))?;
+    let mut entries = open.snapshots().await?;
     if let Some(owner) = &filter.owner {
         let known: Vec<String> = owners(&entries);
         entries.retain(|entry| belongs_to(entry, owner));
