@@ -1,1 +1,9 @@
 #![doc = include_str!("../README.md")]
+
+pub mod counters;
+pub mod server;
+pub mod tenant;
+
+pub use counters::Counters;
+pub use server::{ByteStream, Server};
+pub use tenant::{App, MailboxKind, Tenant, Urls, UserInfo};
