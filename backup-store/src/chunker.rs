@@ -99,7 +99,10 @@ mod tests {
     fn a_window_of_the_largest_chunk_cuts_like_the_whole() {
         let source = noise(12 << 20, 1);
         let gear = &test_keys().gear;
-        assert_eq!(cuts(gear, &source, MAX_BYTES), cuts(gear, &source, usize::MAX));
+        assert_eq!(
+            cuts(gear, &source, MAX_BYTES),
+            cuts(gear, &source, usize::MAX)
+        );
     }
 
     #[test]
@@ -108,13 +111,20 @@ mod tests {
         let gear = &test_keys().gear;
         let before = cuts(gear, &source, usize::MAX);
         let inner = &before[..before.len() - 1];
-        assert!(inner.iter().all(|length| (MIN_BYTES..=MAX_BYTES).contains(length)));
+        assert!(
+            inner
+                .iter()
+                .all(|length| (MIN_BYTES..=MAX_BYTES).contains(length))
+        );
         let mut edited = source.clone();
         edited.splice(100..100, *b"inserted");
         let after = cuts(gear, &edited, usize::MAX);
         assert_eq!(before.last(), after.last());
         let zeros = vec![0; 9 << 20];
-        assert_eq!(cuts(gear, &zeros, usize::MAX), [MAX_BYTES, MAX_BYTES, 1 << 20]);
+        assert_eq!(
+            cuts(gear, &zeros, usize::MAX),
+            [MAX_BYTES, MAX_BYTES, 1 << 20]
+        );
     }
 
     #[test]
@@ -125,5 +135,7 @@ mod tests {
         assert_ne!(lengths, cuts(&other, &source, usize::MAX));
     }
 
-    const GOLDEN: &[usize] = &[];
+    const GOLDEN: &[usize] = &[
+        1_344_989, 3_057_434, 1_111_056, 1_053_472, 1_550_956, 1_365_668, 1_942_818, 1_156_519,
+    ];
 }

@@ -168,7 +168,10 @@ impl Keys {
         if epoch == self.epoch {
             return Ok(key);
         }
-        let words = format!("key epoch {epoch}: not open; this store was opened at {}", self.epoch);
+        let words = format!(
+            "key epoch {epoch}: not open; this store was opened at {}",
+            self.epoch
+        );
         Err(Error::new(ErrorKind::Unsupported, words))
     }
 }
@@ -198,7 +201,10 @@ pub(crate) mod tests {
     fn no_key_shows_in_debug() {
         let shown = format!("{:?}", test_keys());
         assert!(shown.contains("Key(..)"));
-        assert!(!shown.contains("[1, 1") && !shown.contains("[2, 2"), "{shown}");
+        assert!(
+            !shown.contains("[1, 1") && !shown.contains("[2, 2"),
+            "{shown}"
+        );
     }
 
     #[test]

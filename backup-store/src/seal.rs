@@ -72,7 +72,10 @@ pub(crate) fn seal_object(
     environment: &dyn Environment,
 ) -> Result<Vec<u8>> {
     if plain.len() > kind.limit() {
-        let words = format!("object {name}: {} bytes are more than it may hold", plain.len());
+        let words = format!(
+            "object {name}: {} bytes are more than it may hold",
+            plain.len()
+        );
         return Err(Error::new(ErrorKind::TooLarge, words));
     }
     let mut random = [0; KEY_LENGTH + 2];
@@ -90,10 +93,17 @@ pub(crate) fn seal_object(
     if kind.padded() {
         let bare = HEADER + payload.len() + TAG;
         let dice = u16::from_le_bytes([dice[0], dice[1]]);
-        payload.resize(payload.len() + padded_size(bare as u64, dice) as usize - bare, 0);
+        payload.resize(
+            payload.len() + padded_size(bare as u64, dice) as usize - bare,
+            0,
+        );
     }
     let key = catalog.derive(Purpose::OBJECT, &parts);
-    let sealed = seal_once(&key, &associated(keys.store, kind.code(), name, &object), payload)?;
+    let sealed = seal_once(
+        &key,
+        &associated(keys.store, kind.code(), name, &object),
+        payload,
+    )?;
     object.extend_from_slice(&sealed);
     Ok(object)
 }
@@ -117,13 +127,16 @@ pub(crate) fn open_object(
     let mut epoch = [0; 4];
     epoch.copy_from_slice(&header[8..12]);
     let epoch = u32::from_le_bytes(epoch);
-    let catalog = keys.catalog(epoch).map_err(|cause| {
-        damaged("its key epoch is not one of the store").with_source(cause)
-    })?;
+    let catalog = keys
+        .catalog(epoch)
+        .map_err(|cause| damaged("its key epoch is not one of the store").with_source(cause))?;
     let (salt, commitment) = header[12..].split_at(KEY_LENGTH);
     let parts: [&[u8]; 3] = [&[kind.code()], name.as_bytes(), salt];
     let expected = catalog.commitment(Purpose::OBJECT_COMMITMENT, &parts);
-    if !commitment.try_into().is_ok_and(|found| same(found, &expected)) {
+    if !commitment
+        .try_into()
+        .is_ok_and(|found| same(found, &expected))
+    {
         return Err(damaged("its key commitment does not match"));
     }
     let key = catalog.derive(Purpose::OBJECT, &parts);
@@ -159,9 +172,8 @@ fn unpack(payload: &[u8], limit: usize) -> Option<Vec<u8>> {
 
 /// Compresses, unless that does not pay.
 pub(crate) fn compress(plain: &[u8]) -> Result<Option<Vec<u8>>> {
-    let compressed = zstd::bulk::compress(plain, ZSTD_LEVEL).map_err(|cause| {
-        Error::from_io(ErrorKind::InvalidInput, "compression", cause)
-    })?;
+    let compressed = zstd::bulk::compress(plain, ZSTD_LEVEL)
+        .map_err(|cause| Error::from_io(ErrorKind::InvalidInput, "compression", cause))?;
     Ok((compressed.len() < plain.len()).then_some(compressed))
 }
 
@@ -217,12 +229,22 @@ pub(crate) fn context(store: StoreId, kind: u8, name: &str, header: &[u8]) -> Ve
 
 /// Seals the one message of a key.
 pub(crate) fn seal_once(key: &Key, associated: &[u8], plain: Vec<u8>) -> Result<Vec<u8>> {
-    seal_with(&Aes256Gcm::new(key.bytes().into()), &[0; NONCE], associated, plain)
+    seal_with(
+        &Aes256Gcm::new(key.bytes().into()),
+        &[0; NONCE],
+        associated,
+        plain,
+    )
 }
 
 /// Opens the one message of a key; nothing tells why it fails.
 pub(crate) fn open_once(key: &Key, associated: &[u8], sealed: Vec<u8>) -> Option<Vec<u8>> {
-    open_with(&Aes256Gcm::new(key.bytes().into()), &[0; NONCE], associated, sealed)
+    open_with(
+        &Aes256Gcm::new(key.bytes().into()),
+        &[0; NONCE],
+        associated,
+        sealed,
+    )
 }
 
 pub(crate) fn seal_with(
@@ -288,8 +310,13 @@ pub(crate) fn open_local(
     let (salt, commitment) = header[1..].split_at(KEY_LENGTH);
     let parts: [&[u8]; 3] = [purpose.as_bytes(), name, salt];
     let expected = keys.local().commitment(Purpose::LOCAL_COMMITMENT, &parts);
-    if !commitment.try_into().is_ok_and(|found| same(found, &expected)) {
-        return Err(damaged("it was not sealed for this store, purpose and name"));
+    if !commitment
+        .try_into()
+        .is_ok_and(|found| same(found, &expected))
+    {
+        return Err(damaged(
+            "it was not sealed for this store, purpose and name",
+        ));
     }
     let key = keys.local().derive(Purpose::LOCAL_RECORD, &parts);
     open_once(&key, header, sealed.to_vec()).ok_or_else(|| damaged("it fails authentication"))
@@ -308,7 +335,10 @@ mod tests {
         let name = "snaps/a.0";
         let sealed = seal_object(&keys, ObjectKind::Slot, name, &plain, &SystemEnvironment);
         let sealed = sealed.unwrap();
-        assert_eq!(open_object(&keys, ObjectKind::Slot, name, &sealed).unwrap(), plain);
+        assert_eq!(
+            open_object(&keys, ObjectKind::Slot, name, &sealed).unwrap(),
+            plain
+        );
         assert!(open_object(&keys, ObjectKind::Slot, "snaps/a.1", &sealed).is_err());
         assert!(open_object(&keys, ObjectKind::Run, name, &sealed).is_err());
     }
@@ -316,7 +346,13 @@ mod tests {
     #[test]
     fn every_flipped_byte_and_every_cut_of_an_object_is_damage() {
         let keys = test_keys();
-        let sealed = seal_object(&keys, ObjectKind::Lease, "leases/a", b"lease", &SystemEnvironment);
+        let sealed = seal_object(
+            &keys,
+            ObjectKind::Lease,
+            "leases/a",
+            b"lease",
+            &SystemEnvironment,
+        );
         let sealed = sealed.unwrap();
         for at in 0..sealed.len() {
             let mut flipped = sealed.clone();
@@ -332,7 +368,14 @@ mod tests {
     fn equal_objects_are_sealed_unlike() {
         let seal = || {
             let keys = test_keys();
-            seal_object(&keys, ObjectKind::Run, "runs/a", b"same", &SystemEnvironment).unwrap()
+            seal_object(
+                &keys,
+                ObjectKind::Run,
+                "runs/a",
+                b"same",
+                &SystemEnvironment,
+            )
+            .unwrap()
         };
         assert_ne!(seal(), seal());
     }
@@ -340,10 +383,19 @@ mod tests {
     #[test]
     fn padding_hides_small_sizes_and_costs_little_for_large() {
         assert_eq!(padded_size(1, 0), padded_size(65_000, 0));
-        for bare in [64u64 << 10, 70_000, 1 << 20, (32 << 20) + 1, (1 << 30) + 12_345] {
+        for bare in [
+            64u64 << 10,
+            70_000,
+            1 << 20,
+            (32 << 20) + 1,
+            (1 << 30) + 12_345,
+        ] {
             for dice in [0, u16::MAX] {
                 let size = padded_size(bare, dice);
-                assert!(size >= bare && size <= bare + bare * 16 / 100, "{bare} -> {size}");
+                assert!(
+                    size >= bare && size <= bare + bare * 16 / 100,
+                    "{bare} -> {size}"
+                );
             }
         }
         assert!(padded_size((32 << 20) + 1, 0) <= (33 << 20) + 1);
@@ -353,14 +405,20 @@ mod tests {
     fn a_local_record_opens_for_its_purpose_and_name_only() {
         let keys = test_keys();
         let record = seal_local(&keys, "journal", b"row 1", b"secret", &SystemEnvironment).unwrap();
-        assert_eq!(open_local(&keys, "journal", b"row 1", &record).unwrap(), b"secret");
+        assert_eq!(
+            open_local(&keys, "journal", b"row 1", &record).unwrap(),
+            b"secret"
+        );
         for (purpose, name) in [("journal", b"row 2"), ("cursor!", b"row 1")] {
             assert!(open_local(&keys, purpose, name, &record).is_err());
         }
         for at in 0..record.len() {
             let mut flipped = record.clone();
             flipped[at] ^= 1;
-            assert!(open_local(&keys, "journal", b"row 1", &flipped).is_err(), "byte {at}");
+            assert!(
+                open_local(&keys, "journal", b"row 1", &flipped).is_err(),
+                "byte {at}"
+            );
         }
     }
 }

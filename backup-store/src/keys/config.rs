@@ -69,7 +69,9 @@ impl Config {
             return Err(Error::new(ErrorKind::NotAStore, words));
         };
         let last = format!("\n{LAST_WORD} ");
-        let at = text.rfind(&last).ok_or_else(|| damaged("its last line is missing"))?;
+        let at = text
+            .rfind(&last)
+            .ok_or_else(|| damaged("its last line is missing"))?;
         let (body, line) = text.split_at(at + 1);
         let expected = format!("{LAST_WORD} {}\n", blake3::hash(body.as_bytes()));
         if line != expected {
@@ -87,9 +89,16 @@ impl Config {
         let config: Self = serde_json::from_str(json)
             .map_err(|cause| damaged("its fields cannot be read").with_source(cause))?;
         let sizes = (config.chunk_min, config.chunk_average, config.chunk_max);
-        let ours = (chunker::MIN_BYTES, chunker::AVERAGE_BYTES, chunker::MAX_BYTES);
+        let ours = (
+            chunker::MIN_BYTES,
+            chunker::AVERAGE_BYTES,
+            chunker::MAX_BYTES,
+        );
         if config.chunker != CHUNKER || sizes != ours {
-            let words = format!("store: cuts chunks by rules not known here ({})", config.chunker);
+            let words = format!(
+                "store: cuts chunks by rules not known here ({})",
+                config.chunker
+            );
             return Err(Error::new(ErrorKind::UnsupportedFormat, words));
         }
         Ok(config)
@@ -110,7 +119,10 @@ mod tests {
 
     #[test]
     fn config_survives_being_written_and_read() {
-        assert_eq!(Config::decode(&config().encode().unwrap()).unwrap(), config());
+        assert_eq!(
+            Config::decode(&config().encode().unwrap()).unwrap(),
+            config()
+        );
     }
 
     #[test]
@@ -133,7 +145,10 @@ mod tests {
             flipped[at] ^= 4;
             for bytes in [&flipped[..], &bytes[..at]] {
                 let kind = Config::decode(bytes).unwrap_err().kind();
-                assert!(matches!(kind, ErrorKind::Damaged | ErrorKind::NotAStore), "byte {at}");
+                assert!(
+                    matches!(kind, ErrorKind::Damaged | ErrorKind::NotAStore),
+                    "byte {at}"
+                );
             }
         }
     }

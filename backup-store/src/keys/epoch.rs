@@ -77,7 +77,10 @@ pub(crate) fn unwrap(
     }
     let (salt, commitment) = header[12..].split_at(KEY_LENGTH);
     let expected = root.commitment(Purpose::ROOT_COMMITMENT, &[salt]);
-    if !commitment.try_into().is_ok_and(|found| same(found, &expected)) {
+    if !commitment
+        .try_into()
+        .is_ok_and(|found| same(found, &expected))
+    {
         return Ok(None);
     }
     let key = root.derive(Purpose::EPOCH_WRAP, &[salt]);

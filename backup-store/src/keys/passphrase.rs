@@ -173,7 +173,12 @@ pub(crate) fn unwrap(
     if slot.len() != LENGTH {
         return Err(damaged("its length is wrong"));
     }
-    let number = |at: usize| body[at..at + 4].iter().rev().fold(0, |sum, b| sum << 8 | u32::from(*b));
+    let number = |at: usize| {
+        body[at..at + 4]
+            .iter()
+            .rev()
+            .fold(0, |sum, b| sum << 8 | u32::from(*b))
+    };
     if number(8) != epoch {
         return Err(damaged("it names another key epoch"));
     }
@@ -182,7 +187,10 @@ pub(crate) fn unwrap(
     let key = params.derive(passphrase, &header[24..])?;
     let (commitment, sealed) = rest.split_at(KEY_LENGTH);
     let expected = key.commitment(Purpose::SLOT_COMMITMENT, &[]);
-    if !commitment.try_into().is_ok_and(|found| same(found, &expected)) {
+    if !commitment
+        .try_into()
+        .is_ok_and(|found| same(found, &expected))
+    {
         return Ok(Opened::NotOurs);
     }
     let wrap = key.derive(Purpose::SLOT_WRAP, &[]);
@@ -243,13 +251,19 @@ mod tests {
             let mut flipped = slot.clone();
             flipped[at] ^= 1;
             let error = unwrap(&flipped, 0, &Passphrase::new("right"), &PLACE).err();
-            assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::Damaged), "byte {at}");
+            assert_eq!(
+                error.map(|error| error.kind()),
+                Some(ErrorKind::Damaged),
+                "byte {at}"
+            );
         }
     }
 
     #[test]
     fn costs_outside_the_limits_are_refused() {
-        for (memory, passes, lanes) in [(1024, 3, 1), (2 << 20, 3, 1), (65536, 0, 1), (65536, 3, 99)] {
+        for (memory, passes, lanes) in
+            [(1024, 3, 1), (2 << 20, 3, 1), (65536, 0, 1), (65536, 3, 99)]
+        {
             assert!(KdfParams::new(memory, passes, lanes).is_err());
         }
         let default = KdfParams::default();
@@ -258,6 +272,9 @@ mod tests {
 
     #[test]
     fn a_passphrase_is_not_shown() {
-        assert_eq!(format!("{:?}", Passphrase::new("secret words")), "Passphrase(..)");
+        assert_eq!(
+            format!("{:?}", Passphrase::new("secret words")),
+            "Passphrase(..)"
+        );
     }
 }
