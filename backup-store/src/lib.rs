@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod backend;
+pub mod catalog;
+mod codec;
 mod content;
 mod environment;
 mod error;
@@ -8,6 +10,7 @@ mod id;
 mod offload;
 mod stop;
 mod time;
+pub mod tree;
 
 pub use self::backend::{
     Backend, Capabilities, LocalBackend, MemoryBackend, ObjectInfo, ObjectName, Put,

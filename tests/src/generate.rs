@@ -1,6 +1,7 @@
 //! Generation: a tenant from a seed, the same one every time.
 
 pub(crate) mod attachment;
+pub(crate) mod files;
 mod folders;
 pub(crate) mod letter;
 mod mail;
@@ -10,7 +11,7 @@ pub(crate) mod text;
 use std::io;
 use std::path::PathBuf;
 
-use crate::tenant::Tenant;
+use crate::tenant::{MailboxKind, Tenant};
 
 /// What a generated tenant is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,23 @@ impl Tenant {
             people::fill(&mut state, &spec);
             mail::fill(&mut state, &spec)?;
         }
+        give_drives(&tenant, &spec)?;
         Ok(tenant)
     }
+}
+
+/// Gives every user a drive, and fills them; rooms and equipment have none.
+fn give_drives(tenant: &Tenant, spec: &TenantSpec) -> io::Result<()> {
+    for user in tenant.users() {
+        if user.mailbox == Some(MailboxKind::User) {
+            tenant.give_drive(&user.id);
+        }
+    }
+    let mut state = tenant.lock();
+    let drives = state.users.iter().filter(|user| user.drive.is_some()).count().max(1);
+    let files = (spec.files_per_user * spec.users / drives) as u64;
+    let bytes = spec.logical_bytes / 100 * (100 - mail::MAIL_SHARE);
+    let mean = bytes / (files * drives as u64).max(1);
+    files::fill_drives(&mut state, files, Some(mean), spec.files_dir.as_deref())?;
+    Ok(())
 }

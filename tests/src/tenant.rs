@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub mod drive;
+mod drive_access;
 pub(crate) mod ids;
 pub(crate) mod mailbox;
 pub mod message;
@@ -53,9 +54,11 @@ pub(crate) struct State {
     pub(crate) ticks: i64,
     /// Numbers requests, for request ids.
     pub(crate) requests: u64,
+    /// Uploads of files under way, by the name in their address.
+    pub(crate) uploads: BTreeMap<String, drive::Upload>,
     /// Attachments on their way in, by the token of their session.
-    pub(crate) uploads: BTreeMap<String, uploads::Upload>,
-    pub(crate) uploads_opened: u64,
+    pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
+    pub(crate) mail_uploads_opened: u64,
     /// Who writes generated mail.
     pub(crate) cast: Arc<Cast>,
 }
@@ -72,7 +75,8 @@ impl Tenant {
             ticks: 0,
             requests: 0,
             uploads: BTreeMap::new(),
-            uploads_opened: 0,
+            mail_uploads: BTreeMap::new(),
+            mail_uploads_opened: 0,
             cast: Arc::default(),
         };
         Self {

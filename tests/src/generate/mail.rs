@@ -17,7 +17,7 @@ use crate::tenant::{EPOCH, State};
 const USUAL_BYTES: u64 = 25_000;
 
 /// Of the logical bytes, how many of a hundred are mail.
-const MAIL_SHARE: u64 = 45;
+pub(super) const MAIL_SHARE: u64 = 45;
 
 /// Messages span this many seconds before the first moment of the tenant: three years.
 const SPAN_SECONDS: i64 = 3 * 365 * 86_400;

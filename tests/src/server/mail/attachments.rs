@@ -159,9 +159,9 @@ pub(super) fn open_session(call: &Call, id: &str) -> Outcome {
             )
         },
     };
-    state.uploads_opened += 1;
-    let token = ids::guid(state.seed, "mail upload", state.uploads_opened);
-    state.uploads.insert(token.clone(), upload);
+    state.mail_uploads_opened += 1;
+    let token = ids::guid(state.seed, "mail upload", state.mail_uploads_opened);
+    state.mail_uploads.insert(token.clone(), upload);
     let url = format!("{}mailupload/{token}", call.tenant.urls().content);
     Ok(answer::json(
         201,
@@ -185,7 +185,7 @@ pub(in crate::server) fn session(call: &Call) -> Outcome {
     }
     let mut state = call.tenant.lock();
     if call.method == Method::DELETE {
-        state.uploads.remove(token);
+        state.mail_uploads.remove(token);
         return Ok(answer::empty(204));
     }
     let now = state.tick();
@@ -196,7 +196,7 @@ pub(in crate::server) fn session(call: &Call) -> Outcome {
             "The upload session was not found.",
         )
     };
-    let upload = state.uploads.get_mut(token).ok_or_else(gone)?;
+    let upload = state.mail_uploads.get_mut(token).ok_or_else(gone)?;
     if call.method == Method::GET {
         return Ok(progress(upload, now));
     }
@@ -207,7 +207,7 @@ pub(in crate::server) fn session(call: &Call) -> Outcome {
     if upload.received.len() < upload.size {
         return Ok(progress(upload, now));
     }
-    let upload = state.uploads.remove(token).ok_or_else(gone)?;
+    let upload = state.mail_uploads.remove(token).ok_or_else(gone)?;
     finish(call, &mut state, upload, now)
 }
 
