@@ -1,1 +1,29 @@
 #![doc = include_str!("../README.md")]
+
+mod conflict;
+mod error;
+mod event;
+mod folder_map;
+mod loss;
+mod message;
+mod plan;
+mod report;
+mod request;
+mod retry;
+#[path = "target/record.rs"]
+mod target;
+
+pub use conflict::{Decision, SkipReason};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, NoObserver, Observer};
+pub use loss::{Loss, LossCode, Losses};
+pub use message::SOURCE_ITEM_PROPERTY;
+pub use plan::{
+    Collision, Estimate, ItemRef, ItemSet, PLAN_VERSION, ParentRef, Placement, PlanTotals,
+    PlannedContainer, RestorePlan,
+};
+pub use report::{DETAILS_MAX, ItemDetail, RestoreOutcome, RestoreReport};
+pub use request::{ConflictRule, Destination, RestoreRequest, Selection};
+pub use target::{
+    FoundContainer, NewContainer, Occupant, Place, ServiceLimits, WriteCost, WriteJob, Written,
+};
