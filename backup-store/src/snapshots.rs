@@ -69,7 +69,7 @@ impl Store {
     }
 
     pub(crate) fn boundary_key(&self) -> BoundaryKey {
-        BoundaryKey::from_bytes(*self.keys().tree_boundary())
+        BoundaryKey::new(*self.keys().tree_boundary())
     }
 }
 
