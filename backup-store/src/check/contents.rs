@@ -1,8 +1,8 @@
 //! Checking contents: are their chunks where the index says, and what they should be?
 
+use super::Checker;
 use super::report::{CheckDepth, Dependent, ProblemNumber, chain};
 use super::seen::add;
-use super::Checker;
 use crate::pack::Location;
 use crate::pack::layout::TRAILER;
 use crate::{ChunkId, ContentRef, Result};
@@ -48,12 +48,20 @@ impl Checker<'_> {
     async fn places(&mut self, chunks: &[ChunkId]) -> Vec<ProblemNumber> {
         let located = match self.store.locate_with_refresh(chunks).await {
             Ok(located) => located,
-            Err(cause) => return self.findings.note("index", chain(&cause)).into_iter().collect(),
+            Err(cause) => {
+                return self
+                    .findings
+                    .note("index", chain(&cause))
+                    .into_iter()
+                    .collect();
+            }
         };
         let mut problems = Vec::new();
         for (chunk, places) in chunks.iter().zip(&located) {
             if places.is_empty() {
-                let number = self.findings.note(format!("chunk {chunk}"), "not in the index");
+                let number = self
+                    .findings
+                    .note(format!("chunk {chunk}"), "not in the index");
                 add(&mut problems, number.as_slice());
             }
             let mut lost = Vec::new();

@@ -25,7 +25,11 @@ struct Dice(blake3::OutputReader);
 
 impl Dice {
     fn new(seed: u64) -> Self {
-        Self(blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof())
+        Self(
+            blake3::Hasher::new()
+                .update(&seed.to_le_bytes())
+                .finalize_xof(),
+        )
     }
 
     fn below(&mut self, limit: usize) -> usize {
@@ -56,7 +60,9 @@ async fn open(backend: &MemoryBackend) -> Result<Store> {
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(work)
 }
 
@@ -79,7 +85,10 @@ impl Sample {
 
     fn sole(&self, prefix: &str, at: usize) -> ObjectName {
         let mut names = self.objects.iter().map(|(name, _)| name);
-        let found = names.by_ref().filter(|name| name.as_str().starts_with(prefix)).nth(at);
+        let found = names
+            .by_ref()
+            .filter(|name| name.as_str().starts_with(prefix))
+            .nth(at);
         found.unwrap().clone()
     }
 }
@@ -87,17 +96,25 @@ impl Sample {
 /// Writes two runs over two mailboxes, each run under a lease of its own.
 async fn sample() -> Sample {
     let backend = MemoryBackend::new();
-    let create = CreateOptions { kdf: KdfParams::minimum() };
+    let create = CreateOptions {
+        kdf: KdfParams::minimum(),
+    };
     let shared: Arc<dyn Backend> = Arc::new(backend.clone());
     let passphrase = Passphrase::new(PASSPHRASE);
-    let store = Store::create(shared, &passphrase, create, options()).await.unwrap();
+    let store = Store::create(shared, &passphrase, create, options())
+        .await
+        .unwrap();
     let spool = tempfile::tempdir().unwrap();
     let mut dice = Dice::new(1);
     let mut parents: BTreeMap<&str, (SnapshotId, Snapshot)> = BTreeMap::new();
     for round in 1..=2u8 {
         let run = RunId::from_bytes([round; 16]);
         let spool_dir = spool.path().to_owned();
-        let options = WriterOptions { run, spool_dir, adopts: Vec::new() };
+        let options = WriterOptions {
+            run,
+            spool_dir,
+            adopts: Vec::new(),
+        };
         let writer = store.begin(options).await.unwrap();
         let mut published = Vec::new();
         for owner in ["alex", "dana"] {
@@ -146,20 +163,29 @@ async fn backup(
     let gatherer = writer.gather(&resource.id);
     let mut edits = Vec::new();
     for number in 0..12 {
-        let length = if number == 0 { 300_000 } else { 500 + dice.below(9_000) };
+        let length = if number == 0 {
+            300_000
+        } else {
+            500 + dice.below(9_000)
+        };
         let bytes = dice.bytes(length);
         let content = gatherer.put(ContentClass::Binary, &bytes).await.unwrap();
         let id = format!("{}-{number}", run.as_bytes()[0]);
         let mut item = item("inbox", number, &id, &format!("Message {number}"));
         item.size_bytes = content.length;
-        item.representations =
-            vec![Representation { kind: RepresentationKind::Mime, content }];
+        item.representations = vec![Representation {
+            kind: RepresentationKind::Mime,
+            content,
+        }];
         // Some records are too long to stand in a node.
         item.recipients = vec!["x".repeat(if number == 5 { 6_000 } else { 10 })];
         edits.push((item.key.encode(), Some(item.encode())));
     }
     let mut inbox = container("inbox", None, "Inbox");
-    let json = gatherer.put(ContentClass::Metadata, owner.as_bytes()).await.unwrap();
+    let json = gatherer
+        .put(ContentClass::Metadata, owner.as_bytes())
+        .await
+        .unwrap();
     inbox.properties = Some(json);
     gatherer.commit().await.unwrap();
     edits.sort();
@@ -184,7 +210,11 @@ async fn backup(
         notes: empty,
         enumerations: Vec::new(),
         cursors: Vec::new(),
-        totals: Totals { seen: 12, stored: 12, ..Totals::default() },
+        totals: Totals {
+            seen: 12,
+            stored: 12,
+            ..Totals::default()
+        },
         routes: Vec::new(),
         journal_sequence: 0,
     }
@@ -326,17 +356,34 @@ async fn judge(sample: &Sample, damage: &Damage) -> Verdict {
     let mut trouble = Vec::new();
     let contents = read_all(&store, &mut trouble).await;
     for (name, bytes) in &contents {
-        assert_eq!(Some(bytes), sample.contents.get(name), "{damage:?} changed {name}");
+        assert_eq!(
+            Some(bytes),
+            sample.contents.get(name),
+            "{damage:?} changed {name}"
+        );
     }
     let harmed = contents.len() < sample.contents.len() || !trouble.is_empty();
     let structure = check(&store, CheckDepth::Structure).await;
     let all = check(&store, CheckDepth::AllData).await;
-    assert!(!harmed || !all.is_clean(), "{damage:?} is not reported: {trouble:?}");
+    assert!(
+        !harmed || !all.is_clean(),
+        "{damage:?} is not reported: {trouble:?}"
+    );
     let named = structure.problems.iter().all(|problem| {
-        all.problems.iter().any(|other| other.object == problem.object)
+        all.problems
+            .iter()
+            .any(|other| other.object == problem.object)
     });
-    assert!(named, "{damage:?}: {:?} but {:?}", structure.problems, all.problems);
-    if all.is_clean() { Verdict::Harmless } else { Verdict::Reported }
+    assert!(
+        named,
+        "{damage:?}: {:?} but {:?}",
+        structure.problems, all.problems
+    );
+    if all.is_clean() {
+        Verdict::Harmless
+    } else {
+        Verdict::Reported
+    }
 }
 
 #[test]
@@ -353,10 +400,18 @@ fn every_damage_is_reported_or_harmless() {
             }
             verdicts.push(verdict);
         }
-        let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
+        let count = |wanted| {
+            verdicts
+                .iter()
+                .filter(|verdict| **verdict == wanted)
+                .count()
+        };
         let (refused, reported) = (count(Verdict::Refused), count(Verdict::Reported));
         println!("{CASES} damages: {refused} refused, {reported} reported");
-        assert!(refused > 0 && reported >= 100, "{refused} refused, {reported} reported");
+        assert!(
+            refused > 0 && reported >= 100,
+            "{refused} refused, {reported} reported"
+        );
     });
 }
 
@@ -365,16 +420,25 @@ fn lost_pack_is_reported_with_the_items_that_need_it() {
     run(async {
         let sample = sample().await;
         let mut named = 0;
-        let packs = sample.objects.iter().filter(|(name, _)| name.as_str().starts_with("packs/"));
+        let packs = sample
+            .objects
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with("packs/"));
         for (name, _) in packs {
             let backend = sample.backend();
             backend.tamper(name, None);
             let store = open(&backend).await.unwrap();
             let report = check(&store, CheckDepth::Structure).await;
-            let dependents: Vec<_> =
-                report.problems.iter().flat_map(|problem| &problem.dependents).collect();
+            let dependents: Vec<_> = report
+                .problems
+                .iter()
+                .flat_map(|problem| &problem.dependents)
+                .collect();
             assert!(!dependents.is_empty(), "{name}: {:?}", report.problems);
-            named += dependents.iter().filter(|dependent| dependent.item.is_some()).count();
+            named += dependents
+                .iter()
+                .filter(|dependent| dependent.item.is_some())
+                .count();
         }
         assert!(named > 0, "no item was named");
     });
@@ -388,9 +452,19 @@ fn lost_slot_is_reported() {
         backend.tamper(&sample.sole("snaps/", 0), None);
         let store = open(&backend).await.unwrap();
         let report = check(&store, CheckDepth::Structure).await;
-        let objects: Vec<_> = report.problems.iter().map(|each| each.object.as_str()).collect();
-        assert!(objects.iter().any(|object| object.starts_with("lease ")), "{objects:?}");
-        assert!(objects.iter().any(|object| object.starts_with("snapshot ")), "{objects:?}");
+        let objects: Vec<_> = report
+            .problems
+            .iter()
+            .map(|each| each.object.as_str())
+            .collect();
+        assert!(
+            objects.iter().any(|object| object.starts_with("lease ")),
+            "{objects:?}"
+        );
+        assert!(
+            objects.iter().any(|object| object.starts_with("snapshot ")),
+            "{objects:?}"
+        );
     });
 }
 
@@ -404,14 +478,21 @@ fn counts_that_do_not_add_up_are_reported() {
         let spool = tempfile::tempdir().unwrap();
         let run = RunId::from_bytes([9; 16]);
         let spool_dir = spool.path().to_owned();
-        let options = WriterOptions { run, spool_dir, adopts: Vec::new() };
+        let options = WriterOptions {
+            run,
+            spool_dir,
+            adopts: Vec::new(),
+        };
         let writer = store.begin(options).await.unwrap();
         let id = writer.publish(vec![snapshot]).await.unwrap()[0];
         let report = check(&store, CheckDepth::Structure).await;
         let [problem] = &report.problems[..] else {
             panic!("{:?}", report.problems);
         };
-        assert_eq!(problem.to_string(), format!("snapshot {id}: its totals do not add up"));
+        assert_eq!(
+            problem.to_string(),
+            format!("snapshot {id}: its totals do not add up")
+        );
         assert_eq!(problem.dependents[0].snapshot, id);
     });
 }

@@ -40,7 +40,8 @@ impl Checker<'_> {
                     self.pack_sizes.insert(pack, info.size);
                 }
                 None => {
-                    self.findings.note(format!("object {}", info.name), "not the name of a pack");
+                    self.findings
+                        .note(format!("object {}", info.name), "not the name of a pack");
                 }
             }
         }
@@ -53,7 +54,8 @@ impl Checker<'_> {
         let total = Some(listed.len() as u64);
         for (done, info) in (1..).zip(&listed) {
             if let Err(cause) = self.store.read_segment(&info.name).await {
-                self.findings.note(format!("object {}", info.name), chain(&cause));
+                self.findings
+                    .note(format!("object {}", info.name), chain(&cause));
             }
             self.report_progress(CheckPhase::Segments, done, total);
         }
@@ -62,8 +64,11 @@ impl Checker<'_> {
 
     /// Reads the table of every pack, and every block that was not read yet.
     pub(super) async fn packs(&mut self) {
-        let mut packs: Vec<(PackId, u64)> =
-            self.pack_sizes.iter().map(|(pack, size)| (*pack, *size)).collect();
+        let mut packs: Vec<(PackId, u64)> = self
+            .pack_sizes
+            .iter()
+            .map(|(pack, size)| (*pack, *size))
+            .collect();
         packs.sort_unstable();
         let total = Some(packs.len() as u64);
         for (done, (pack, size)) in (1..).zip(packs) {

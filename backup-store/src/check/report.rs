@@ -164,9 +164,21 @@ impl Findings {
         done: u64,
         total: Option<u64>,
     ) -> CheckProgress {
-        let CheckReport { items, bytes, more_problems, .. } = self.report;
+        let CheckReport {
+            items,
+            bytes,
+            more_problems,
+            ..
+        } = self.report;
         let problems = self.report.problems.len() as u64 + more_problems;
-        CheckProgress { phase, done, total, items, bytes, problems }
+        CheckProgress {
+            phase,
+            done,
+            total,
+            items,
+            bytes,
+            problems,
+        }
     }
 
     pub(super) fn finish(self) -> CheckReport {

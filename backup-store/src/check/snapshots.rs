@@ -55,7 +55,8 @@ impl Checker<'_> {
         }
         for info in backend.list("runs/").await? {
             if let Err(cause) = self.run(&info.name, &found, pruned).await {
-                self.findings.note(format!("object {}", info.name), chain(&cause));
+                self.findings
+                    .note(format!("object {}", info.name), chain(&cause));
             }
         }
         Ok(())
@@ -63,7 +64,8 @@ impl Checker<'_> {
 
     async fn slot(&mut self, info: &ObjectInfo, found: &mut Found) {
         let Some((lease, number)) = parse_slot_name(&info.name) else {
-            self.findings.note(format!("object {}", info.name), "not the name of a slot");
+            self.findings
+                .note(format!("object {}", info.name), "not the name of a slot");
             return;
         };
         let (greatest, count) = found.slots.entry(lease).or_default();
@@ -82,7 +84,8 @@ impl Checker<'_> {
                 }
             }
             Err(cause) => {
-                self.findings.note(format!("object {}", info.name), chain(&cause));
+                self.findings
+                    .note(format!("object {}", info.name), chain(&cause));
             }
         }
     }
@@ -98,7 +101,10 @@ impl Checker<'_> {
                 return;
             }
         };
-        let subject = Subject { resource: snapshot.resource.id.clone(), snapshot: *id };
+        let subject = Subject {
+            resource: snapshot.resource.id.clone(),
+            snapshot: *id,
+        };
         if let Some(parent) = snapshot.parent {
             found.parents.push(Parent {
                 child: *id,
@@ -108,11 +114,13 @@ impl Checker<'_> {
             });
         }
         self.totals(&subject, &snapshot);
-        self.tree(&subject, &snapshot.containers, TreeKind::Containers).await;
+        self.tree(&subject, &snapshot.containers, TreeKind::Containers)
+            .await;
         self.tree(&subject, &snapshot.items, TreeKind::Items).await;
         self.tree(&subject, &snapshot.notes, TreeKind::Notes).await;
         for enumeration in &snapshot.enumerations {
-            self.tree(&subject, &enumeration.items, TreeKind::Items).await;
+            self.tree(&subject, &enumeration.items, TreeKind::Items)
+                .await;
         }
     }
 
@@ -125,20 +133,31 @@ impl Checker<'_> {
         } else {
             return;
         };
-        let number = self.findings.note(format!("snapshot {}", subject.snapshot), cause);
+        let number = self
+            .findings
+            .note(format!("snapshot {}", subject.snapshot), cause);
         if let Some(number) = number {
             self.findings.depends(number, subject.dependent(None, None));
         }
     }
 
     fn parents(&mut self, found: &Found, pruned: bool) {
-        for Parent { child, resource, id, hash } in &found.parents {
+        for Parent {
+            child,
+            resource,
+            id,
+            hash,
+        } in &found.parents
+        {
             let cause = match (found.hashes.get(id), hash) {
                 (Some(found), Some(hash)) if found != hash => "it is not what its child continues",
                 (None, _) if !pruned => "missing, though another continues it",
                 _ => continue,
             };
-            let subject = Subject { resource: resource.clone(), snapshot: *child };
+            let subject = Subject {
+                resource: resource.clone(),
+                snapshot: *child,
+            };
             if let Some(number) = self.findings.note(format!("snapshot {id}"), cause) {
                 self.findings.depends(number, subject.dependent(None, None));
             }
@@ -149,7 +168,8 @@ impl Checker<'_> {
         let record = self.store.get_object(ObjectKind::Run, name).await?;
         let run = RunRecord::decode(&record)?;
         if !run.totals.check() {
-            self.findings.note(format!("run {}", run.run), "its totals do not add up");
+            self.findings
+                .note(format!("run {}", run.run), "its totals do not add up");
         }
         for id in &run.snapshots {
             if !pruned && !found.hashes.contains_key(id) {

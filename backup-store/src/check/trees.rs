@@ -1,8 +1,8 @@
 //! Walking the trees of a snapshot: each distinct node once, in whatever snapshots it is.
 
+use super::Checker;
 use super::report::{Dependent, ProblemNumber, chain};
 use super::seen::add;
-use super::Checker;
 use crate::catalog::{Container, Item, ItemKey, ResourceId, RunNote};
 use crate::tree::{self, Node, Payload, Record};
 use crate::{ChunkId, Result, SnapshotId, TreeRoot};
@@ -55,7 +55,11 @@ impl Reference<'_> {
     fn seen_key(&self, kind: TreeKind) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.root.node.as_bytes());
-        hasher.update(&[self.root.level, kind as u8, u8::from(self.last_key.is_some())]);
+        hasher.update(&[
+            self.root.level,
+            kind as u8,
+            u8::from(self.last_key.is_some()),
+        ]);
         hasher.update(&self.root.entries.to_le_bytes());
         hasher.update(self.last_key.unwrap_or_default());
         *hasher.finalize().as_bytes()
@@ -69,7 +73,10 @@ impl Checker<'_> {
             return;
         }
         let mut path = Vec::new();
-        let reference = Reference { root: *root, last_key: None };
+        let reference = Reference {
+            root: *root,
+            last_key: None,
+        };
         // Problems of the root itself have no node above to belong to.
         let (open, _) = self.enter(subject, &reference, kind).await;
         path.extend(open);
@@ -83,8 +90,15 @@ impl Checker<'_> {
             };
             if let Payload::Child { id, entries } = record.payload {
                 let level = open.level.saturating_sub(1);
-                let root = TreeRoot { node: id, level, entries };
-                let reference = Reference { root, last_key: Some(&record.key) };
+                let root = TreeRoot {
+                    node: id,
+                    level,
+                    entries,
+                };
+                let reference = Reference {
+                    root,
+                    last_key: Some(&record.key),
+                };
                 let (child, problems) = self.enter(subject, &reference, kind).await;
                 add(&mut open.problems, &problems);
                 path.push(open);
@@ -108,14 +122,23 @@ impl Checker<'_> {
         if !self.nodes.insert(key) {
             let problems = self.nodes.problems(&key);
             for number in &problems {
-                self.findings.depends(*number, subject.dependent(None, None));
+                self.findings
+                    .depends(*number, subject.dependent(None, None));
             }
             return (None, problems);
         }
         match self.read_node(reference).await {
             Ok(node) => {
                 let (level, records) = (node.level, node.records.into_iter());
-                (Some(Open { key, level, records, problems: Vec::new() }), Vec::new())
+                (
+                    Some(Open {
+                        key,
+                        level,
+                        records,
+                        problems: Vec::new(),
+                    }),
+                    Vec::new(),
+                )
             }
             Err(cause) => {
                 let id = reference.root.node;
@@ -133,11 +156,17 @@ impl Checker<'_> {
     async fn read_node(&mut self, reference: &Reference<'_>) -> Result<Node> {
         self.visit_chunk(&reference.root.node).await;
         let node = tree::read_node(self.store, &reference.root).await?;
-        if reference.last_key.is_none_or(|key| node.last_key().is_some_and(|last| last == key)) {
+        if reference
+            .last_key
+            .is_none_or(|key| node.last_key().is_some_and(|last| last == key))
+        {
             return Ok(node);
         }
         let object = format!("tree node {}", reference.root.node);
-        Err(crate::Error::damaged(object, "it ends at another key than referred to"))
+        Err(crate::Error::damaged(
+            object,
+            "it ends at another key than referred to",
+        ))
     }
 
     /// Marks where a chunk that is about to be read lies.
@@ -174,7 +203,8 @@ impl Checker<'_> {
             };
             let number = self.findings.note(object, chain(&cause));
             if let Some(number) = number {
-                self.findings.depends(number, subject.dependent(item.as_ref(), None));
+                self.findings
+                    .depends(number, subject.dependent(item.as_ref(), None));
             }
             number.into_iter().collect()
         })
