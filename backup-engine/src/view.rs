@@ -287,6 +287,11 @@ impl View {
         u32::try_from(position).unwrap_or(u32::MAX)
     }
 
+    /// What is read to settle it is not in doubt.
+    fn is_settlement(&self, feed: u32) -> bool {
+        self.feeds.get(feed as usize).is_some_and(String::is_empty)
+    }
+
     async fn apply_edit(&mut self, feed: u32, edit: &Edit) -> Result<()> {
         match edit {
             Edit::Put { item, fate, note, fetched } => {
@@ -294,11 +299,17 @@ impl View {
                 self.tally.add_bytes(*fetched);
                 self.fetched_bytes += fetched;
                 self.put(feed, item, note.as_ref()).await?;
+                if self.is_settlement(feed) {
+                    self.doubtful.remove(&item.key.id);
+                }
             }
             Edit::Same { id, fate } => {
                 self.tally.shown(IdHash::of(id), *fate);
                 self.shown(feed, id);
                 self.clear_unsettled(id).await?;
+                if self.is_settlement(feed) {
+                    self.doubtful.remove(id);
+                }
             }
             Edit::Delete { id } => self.delete(id).await?,
             Edit::Left { id, from } => {
@@ -411,9 +422,9 @@ impl View {
         self.left.union(&self.doubtful).cloned().collect()
     }
 
-    /// Takes note that the place of an item was read and agrees with its record.
-    pub(crate) fn settled_in_place(&mut self, id: &str) {
-        self.doubtful.remove(id);
+    /// Tells whether this run has seen the item.
+    pub(crate) fn was_shown(&self, id: &str) -> bool {
+        self.tally.has(IdHash::of(id))
     }
 
     /// Returns the containers that an enumeration did not show, or whose parent is gone.
