@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_store::catalog::{
-    ResourceId, ResourceKind, RunRecord, Resource, SnapshotEntry, Totals, choose_parent,
+    Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry, Totals, choose_parent,
 };
 use backup_store::{RunId, SnapshotId, StopSignal, Store, Timestamp, WriterOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -48,7 +48,11 @@ pub struct BackupJob {
 impl BackupJob {
     /// Creates a job; nothing happens before [`run`](Self::run).
     pub fn new(store: Store, sources: Vec<Arc<dyn Source>>, options: BackupOptions) -> Self {
-        Self { store, sources, options }
+        Self {
+            store,
+            sources,
+            options,
+        }
     }
 
     /// Runs the backup to its end, or until `stop` is given: then the pages at hand are finished,
@@ -65,9 +69,19 @@ impl BackupJob {
         let started = environment.now();
         let run = RunId::random(&*environment)?;
         let (journal, headers) = self.open_journal().await?;
-        let adopts = headers.iter().flat_map(|header| header.leases.iter().copied()).collect();
+        let adopts = headers
+            .iter()
+            .flat_map(|header| header.leases.iter().copied())
+            .collect();
         let spool_dir = self.options.state_dir.join("spool");
-        let writer = self.store.begin(WriterOptions { run, spool_dir, adopts }).await?;
+        let writer = self
+            .store
+            .begin(WriterOptions {
+                run,
+                spool_dir,
+                adopts,
+            })
+            .await?;
         observer.event(&Event::RunStarted { run });
 
         let (publisher, outbox) = Publisher::new(&writer, journal.clone(), observer);
@@ -94,7 +108,9 @@ impl BackupJob {
         let record = self.record(&report, started, environment.now());
         writer.put_run(&record).await?;
         writer.end().await?;
-        observer.event(&Event::RunFinished { outcome: report.outcome });
+        observer.event(&Event::RunFinished {
+            outcome: report.outcome,
+        });
         Ok(report)
     }
 
@@ -108,19 +124,29 @@ impl BackupJob {
     /// Finds all owners, then works on their resources, several at once.
     async fn work(&self, context: &RunContext<'_>, headers: Vec<Header>) -> Result<Worked> {
         let owners = self.owners(context).await?;
-        let journalled = headers.into_iter().map(|header| (header.resource.clone(), header));
+        let journalled = headers
+            .into_iter()
+            .map(|header| (header.resource.clone(), header));
         let start = Start {
             context,
             journalled: journalled.collect(),
             listing: context.writer.snapshots().to_vec(),
         };
-        let pauses = self.sources.iter().map(|_| Pause::default()).collect::<Vec<_>>();
+        let pauses = self
+            .sources
+            .iter()
+            .map(|_| Pause::default())
+            .collect::<Vec<_>>();
         let tasks = owners.into_iter().map(|(number, owner)| {
             let pause = match self.sources[number].pause_scope() {
                 PauseScope::Service => pauses[number].clone(),
                 PauseScope::Resource => Pause::default(),
             };
-            Task { source: &*self.sources[number], owner, pause }
+            Task {
+                source: &*self.sources[number],
+                owner,
+                pause,
+            }
         });
         let ended = stream::iter(tasks)
             .map(|task| Box::pin(start.resource(task)))
@@ -135,7 +161,9 @@ impl BackupJob {
                 Ended::NotStarted => worked.not_started += 1,
             }
         }
-        worked.reports.sort_by(|a, b| a.resource.id.cmp(&b.resource.id));
+        worked
+            .reports
+            .sort_by(|a, b| a.resource.id.cmp(&b.resource.id));
         Ok(worked)
     }
 
@@ -153,7 +181,9 @@ impl BackupJob {
                 let list = || source.owners(&self.options.selection, from.as_ref());
                 let page = gate.attempt(list).await?;
                 owners.extend(page.owners.into_iter().map(|owner| (number, owner)));
-                context.observer.event(&Event::OwnersFound { found: owners.len() });
+                context.observer.event(&Event::OwnersFound {
+                    found: owners.len(),
+                });
                 from = page.next;
                 if from.is_none() || context.stop.is_requested() {
                     break;
@@ -165,12 +195,16 @@ impl BackupJob {
 
     fn record(&self, report: &RunReport, started: Timestamp, finished: Timestamp) -> RunRecord {
         let resources = report.resources.iter();
-        let unchanged = resources.clone().filter(|r| r.outcome == ResourceOutcome::Unchanged);
+        let unchanged = resources
+            .clone()
+            .filter(|r| r.outcome == ResourceOutcome::Unchanged);
         let failed = resources.clone().filter_map(|resource| {
             let cause = resource.error.clone()?;
             Some((resource.resource.id.clone(), cause))
         });
-        let published = resources.clone().filter(|r| r.outcome != ResourceOutcome::Unchanged);
+        let published = resources
+            .clone()
+            .filter(|r| r.outcome != ResourceOutcome::Unchanged);
         RunRecord {
             run: report.run,
             set: self.options.set.clone(),
@@ -179,7 +213,9 @@ impl BackupJob {
             outcome: report.outcome.to_catalog(),
             totals: report.totals,
             snapshots: published.filter_map(|resource| resource.snapshot).collect(),
-            unchanged: unchanged.map(|resource| resource.resource.id.clone()).collect(),
+            unchanged: unchanged
+                .map(|resource| resource.resource.id.clone())
+                .collect(),
             failed: failed.collect(),
         }
     }
@@ -239,28 +275,38 @@ impl Start<'_> {
             Ok(Found::Nothing { reason }) => {
                 let service = task.source.service();
                 let owner = task.owner.principal_name;
-                let left_out = LeftOut { service, owner, reason };
-                let event = Event::ResourceLeftOut { left_out: left_out.clone() };
+                let left_out = LeftOut {
+                    service,
+                    owner,
+                    reason,
+                };
+                let event = Event::ResourceLeftOut {
+                    left_out: left_out.clone(),
+                };
                 context.observer.event(&event);
                 return Ok(Ended::LeftOut(left_out));
             }
             Err(_) if context.stop.is_requested() => return Ok(Ended::NotStarted),
             Err(error) => {
                 let report = Box::new(not_found(&task, &error));
-                context.observer.event(&Event::ResourceFinished { report: report.clone() });
+                context.observer.event(&Event::ResourceFinished {
+                    report: report.clone(),
+                });
                 return Ok(Ended::Worked(report));
             }
         };
         let reader = Reader {
             source: task.source,
-            gatherer: context.writer.gather(&resource.id),
+            gatherer: context.writer.gatherer(),
             gate,
             resource,
             requests,
         };
         let run = self.resume(reader).await?;
         let report = Box::new(Box::pin(run.run()).await?);
-        context.observer.event(&Event::ResourceFinished { report: report.clone() });
+        context.observer.event(&Event::ResourceFinished {
+            report: report.clone(),
+        });
         Ok(Ended::Worked(report))
     }
 
@@ -295,8 +341,13 @@ impl Start<'_> {
             sequence = sequence.max(parent.as_ref().map_or(0, |p| p.snapshot.journal_sequence));
         }
         let resource = reader.resource.clone();
-        context.observer.event(&Event::ResourceStarted { resource, pages_resumed });
-        Ok(ResourceRun::new(context, reader, view, header, parent, sequence))
+        context.observer.event(&Event::ResourceStarted {
+            resource,
+            pages_resumed,
+        });
+        Ok(ResourceRun::new(
+            context, reader, view, header, parent, sequence,
+        ))
     }
 
     /// Returns the entries of the journal that still hold on top of `parent`.
@@ -324,7 +375,10 @@ impl Start<'_> {
                 _ => entries.clear(),
             }
         }
-        let mut packs = entries.iter().flat_map(|(_, entry)| entry.packs.clone()).collect::<Vec<_>>();
+        let mut packs = entries
+            .iter()
+            .flat_map(|(_, entry)| entry.packs.clone())
+            .collect::<Vec<_>>();
         packs.sort_unstable();
         packs.dedup();
         if !packs.is_empty() && !self.context.writer.packs_present(&packs).await? {
@@ -363,7 +417,11 @@ fn assemble(
     published: &HashMap<ResourceId, SnapshotId>,
     stopped: bool,
 ) -> RunReport {
-    let Worked { mut reports, left_out, not_started } = worked;
+    let Worked {
+        mut reports,
+        left_out,
+        not_started,
+    } = worked;
     let mut totals = Totals::default();
     let mut quarantined = Vec::new();
     for report in &mut reports {
@@ -384,5 +442,12 @@ fn assemble(
         RunOutcome::Complete
     };
     tracing::debug!(%run, ?outcome, stopped, "the run has ended");
-    RunReport { run, outcome, resources: reports, left_out, totals, quarantined }
+    RunReport {
+        run,
+        outcome,
+        resources: reports,
+        left_out,
+        totals,
+        quarantined,
+    }
 }

@@ -92,7 +92,8 @@ fn last_words(changes: Vec<Change>) -> Vec<Change> {
     for (position, change) in changes.iter().enumerate() {
         last.insert(subject(change), position);
     }
-    let is_last = |(position, change): &(usize, Change)| last.get(&subject(change)) == Some(position);
+    let is_last =
+        |(position, change): &(usize, Change)| last.get(&subject(change)) == Some(position);
     let kept = changes.into_iter().enumerate().filter(is_last);
     kept.map(|(_, change)| change).collect()
 }
@@ -140,7 +141,10 @@ async fn plan_item(
             let item = record(&seen, state, vec![properties]);
             let edit = if known.as_ref() == Some(&item) {
                 let id = seen.id;
-                Edit::Same { id, fate: Fate::Skipped }
+                Edit::Same {
+                    id,
+                    fate: Fate::Skipped,
+                }
             } else {
                 put(item, Fate::Skipped, None, 0)
             };
@@ -172,7 +176,11 @@ async fn keep_content(
         content_assumed: true,
         route: ROUTE_GRAPH.to_owned(),
     });
-    let fate = if assumed { Fate::Assumed } else { Fate::Unchanged };
+    let fate = if assumed {
+        Fate::Assumed
+    } else {
+        Fate::Unchanged
+    };
     Ok(put(item, fate, note, 0))
 }
 

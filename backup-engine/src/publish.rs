@@ -39,7 +39,10 @@ pub(crate) struct Publisher<'a> {
 impl Outbox {
     pub(crate) fn send(&self, prepared: Prepared) -> Result<()> {
         self.0.send(prepared).map_err(|_| {
-            Error::new(ErrorKind::Store, "the snapshot could not be handed on: publishing has ended")
+            Error::new(
+                ErrorKind::Store,
+                "the snapshot could not be handed on: publishing has ended",
+            )
         })
     }
 }
@@ -86,28 +89,49 @@ impl<'a> Publisher<'a> {
         }
         self.flush().await?;
         let published = self.published.into_iter();
-        Ok(published.map(|(resource, (id, _))| (resource, id)).collect())
+        Ok(published
+            .map(|(resource, (id, _))| (resource, id))
+            .collect())
     }
 
     async fn flush(&mut self) -> Result<()> {
-        let mut prepared = std::mem::take(&mut self.waiting).into_values().collect::<Vec<_>>();
+        let mut prepared = std::mem::take(&mut self.waiting)
+            .into_values()
+            .collect::<Vec<_>>();
         if prepared.is_empty() {
             return Ok(());
         }
-        for Prepared { header, snapshot, .. } in &mut prepared {
+        for Prepared {
+            header, snapshot, ..
+        } in &mut prepared
+        {
             if let Some((id, hash)) = self.published.get(&header.resource) {
                 snapshot.parent = Some(*id);
                 snapshot.parent_hash = Some(*hash);
             }
         }
         self.writer.flush().await?;
-        let snapshots = prepared.iter().map(|prepared| prepared.snapshot.clone()).collect();
+        let snapshots = prepared
+            .iter()
+            .map(|prepared| prepared.snapshot.clone())
+            .collect();
         let published = self.writer.publish(snapshots).await?;
-        for (Prepared { mut header, through, .. }, entry) in prepared.into_iter().zip(published) {
-            self.published.insert(header.resource.clone(), (entry.id, entry.hash));
+        for (
+            Prepared {
+                mut header,
+                through,
+                ..
+            },
+            entry,
+        ) in prepared.into_iter().zip(published)
+        {
+            self.published
+                .insert(header.resource.clone(), (entry.id, entry.hash));
             header.base = Some(entry.id);
             self.journal.cover(&header, through).await?;
-            self.observer.event(&Event::Checkpoint { resource: header.resource });
+            self.observer.event(&Event::Checkpoint {
+                resource: header.resource,
+            });
         }
         Ok(())
     }

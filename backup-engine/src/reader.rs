@@ -43,11 +43,7 @@ pub(crate) struct FetchedPage {
 
 impl<'a> Reader<'a> {
     /// Reads the page of a feed that starts at `cursor`.
-    pub(crate) fn page(
-        self: Arc<Self>,
-        feed: Feed,
-        cursor: Option<Cursor>,
-    ) -> BoxFuture<'a, Step> {
+    pub(crate) fn page(self: Arc<Self>, feed: Feed, cursor: Option<Cursor>) -> BoxFuture<'a, Step> {
         Box::pin(async move {
             let read = || self.source.page(&self.resource, &feed, cursor.as_ref());
             let result = self.gate.attempt(read).await;
@@ -94,13 +90,21 @@ impl<'a> Reader<'a> {
             return batch.into_iter().zip([outcome]).collect();
         }
         let call = || async {
-            let results = self.source.fetch(&self.resource, &batch, &self.gatherer).await;
+            let results = self
+                .source
+                .fetch(&self.resource, &batch, &self.gatherer)
+                .await;
             match results.iter().position(|result| result.is_ok()) {
                 None => first_error(results).map_or_else(|| Ok(Vec::new()), Err),
                 Some(_) => Ok(results),
             }
         };
-        let mut results = self.gate.attempt(call).await.unwrap_or_default().into_iter();
+        let mut results = self
+            .gate
+            .attempt(call)
+            .await
+            .unwrap_or_default()
+            .into_iter();
         let mut settled = Vec::with_capacity(batch.len());
         for item in &batch {
             let outcome = match results.next() {
@@ -119,7 +123,10 @@ impl<'a> Reader<'a> {
         let call = || async {
             let one = std::slice::from_ref(item);
             let results = self.source.fetch(&self.resource, one, &self.gatherer).await;
-            results.into_iter().next().unwrap_or_else(|| Err(no_answer()))
+            results
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Err(no_answer()))
         };
         match self.gate.attempt(call).await {
             Err(error) if error.kind() == ErrorKind::Item => Ok(self.refused(&error)),
@@ -145,5 +152,8 @@ fn first_error(results: Vec<Result<Fetched>>) -> Option<Error> {
 }
 
 fn no_answer() -> Error {
-    Error::new(ErrorKind::Malformed, "the source gave no answer for an item")
+    Error::new(
+        ErrorKind::Malformed,
+        "the source gave no answer for an item",
+    )
 }

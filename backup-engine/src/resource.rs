@@ -117,7 +117,10 @@ impl<'a> ResourceRun<'a> {
     }
 
     fn feeds(&self, kind: FeedKind) -> Vec<Feed> {
-        let feeds = self.reader.source.feeds(&self.reader.resource, &self.view.containers());
+        let feeds = self
+            .reader
+            .source
+            .feeds(&self.reader.resource, &self.view.containers());
         feeds.into_iter().filter(|feed| feed.kind == kind).collect()
     }
 
@@ -139,10 +142,16 @@ impl<'a> ResourceRun<'a> {
             }
             match steps.next().await {
                 None => break,
-                Some(Step::Page { feed, result: Ok(page) }) => {
+                Some(Step::Page {
+                    feed,
+                    result: Ok(page),
+                }) => {
                     self.take_page(feed, page, &mut steps).await?;
                 }
-                Some(Step::Page { feed, result: Err(error) }) => self.fail(&feed.id, error)?,
+                Some(Step::Page {
+                    feed,
+                    result: Err(error),
+                }) => self.fail(&feed.id, error)?,
                 Some(Step::Fetched(page)) => self.take_content(*page, &mut steps).await?,
             }
         }
@@ -229,7 +238,10 @@ impl<'a> ResourceRun<'a> {
             entry.packs = receipt.packs;
             entry.cursors = self.view.take_dirty_cursors();
             self.sequence += 1;
-            self.context.journal.append(&self.header, self.sequence, &entry).await?;
+            self.context
+                .journal
+                .append(&self.header, self.sequence, &entry)
+                .await?;
         }
         self.view.apply(&entry).await?;
         if !entry.edits.is_empty() {
@@ -247,7 +259,9 @@ impl<'a> ResourceRun<'a> {
             if let Edit::Put { item, .. } = edit
                 && let Some(item) = quarantined(&self.reader.resource.id, item)
             {
-                self.context.observer.event(&Event::ItemQuarantined { item });
+                self.context
+                    .observer
+                    .event(&Event::ItemQuarantined { item });
             }
         }
     }
@@ -332,7 +346,10 @@ impl<'a> ResourceRun<'a> {
         if changed {
             self.send(snapshot)?;
         } else {
-            self.context.journal.cover(&self.header, self.sequence).await?;
+            self.context
+                .journal
+                .cover(&self.header, self.sequence)
+                .await?;
         }
         let outcome = match outcome {
             ResourceOutcome::Complete | ResourceOutcome::CompleteWithQuarantine if !changed => {
@@ -358,13 +375,20 @@ impl<'a> ResourceRun<'a> {
             return self.failures.is_empty() || !snapshot.cursors.is_empty();
         };
         let feeds = |snapshot: &Snapshot| {
-            snapshot.cursors.iter().map(|cursor| cursor.feed.clone()).collect::<Vec<_>>()
+            snapshot
+                .cursors
+                .iter()
+                .map(|cursor| cursor.feed.clone())
+                .collect::<Vec<_>>()
         };
         let settled = matches!(
             snapshot.outcome,
             Outcome::Complete | Outcome::CompleteWithQuarantine
         );
-        let age = snapshot.finished.as_millis().saturating_sub(parent.finished.as_millis());
+        let age = snapshot
+            .finished
+            .as_millis()
+            .saturating_sub(parent.finished.as_millis());
         let age_max = self.context.options.cursor_age_max.as_millis();
         !snapshot.same_state(parent)
             || feeds(snapshot) != feeds(parent)
@@ -376,7 +400,10 @@ impl<'a> ResourceRun<'a> {
     async fn quarantined(&mut self) -> Result<Vec<QuarantinedItem>> {
         let items = self.view.quarantined().await?;
         let id = &self.reader.resource.id;
-        Ok(items.iter().filter_map(|item| quarantined(id, item)).collect())
+        Ok(items
+            .iter()
+            .filter_map(|item| quarantined(id, item))
+            .collect())
     }
 
     /// Returns the note of the item with this id, if it is in quarantine.
@@ -403,7 +430,10 @@ fn quarantined(
     resource: &backup_store::catalog::ResourceId,
     item: &backup_store::catalog::Item,
 ) -> Option<QuarantinedItem> {
-    let backup_store::catalog::ItemState::Quarantined { representation, cause } = &item.state
+    let backup_store::catalog::ItemState::Quarantined {
+        representation,
+        cause,
+    } = &item.state
     else {
         return None;
     };

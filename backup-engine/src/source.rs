@@ -57,12 +57,8 @@ pub trait Source: fmt::Debug + Send + Sync {
     }
 
     /// Reads one page of `feed`, from its beginning if there is no cursor.
-    async fn page(
-        &self,
-        resource: &Resource,
-        feed: &Feed,
-        cursor: Option<&Cursor>,
-    ) -> Result<Page>;
+    async fn page(&self, resource: &Resource, feed: &Feed, cursor: Option<&Cursor>)
+    -> Result<Page>;
 
     /// Returns the form in which [`fetch`](Self::fetch) brings the content.
     fn content_form(&self) -> RepresentationKind;

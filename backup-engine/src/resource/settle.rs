@@ -20,7 +20,11 @@ impl ResourceRun<'_> {
     /// Finds the containers that mean the same in every language, if none is known yet.
     pub(super) async fn find_well_known(&mut self) -> Result<()> {
         let names = self.reader.source.well_known();
-        let known = self.view.containers().iter().any(|found| found.well_known.is_some());
+        let known = self
+            .view
+            .containers()
+            .iter()
+            .any(|found| found.well_known.is_some());
         if names.is_empty() || known || self.stopped() || self.view.containers().is_empty() {
             return Ok(());
         }
@@ -33,7 +37,10 @@ impl ResourceRun<'_> {
             }
         };
         let found = stream::iter(names.iter().copied()).map(find);
-        let found = found.buffered(self.reader.requests).collect::<Vec<_>>().await;
+        let found = found
+            .buffered(self.reader.requests)
+            .collect::<Vec<_>>()
+            .await;
         let mut entry = Entry::new(self.context.environment.now());
         for (name, result) in found {
             match result {
@@ -103,8 +110,8 @@ impl ResourceRun<'_> {
         let Some(properties) = item.representation(&RepresentationKind::GraphJson) else {
             return Ok(None);
         };
-        let mut reader = self.context.store.open_content(properties);
-        let properties = reader.collect(PROPERTIES_MAX).await?.to_vec();
+        let reader = self.context.store.open_content(properties);
+        let properties = reader.collect(PROPERTIES_MAX).await?;
         let size = (item.size_bytes > 0).then_some(item.size_bytes);
         Ok(Some(SeenItem {
             id: item.key.id,
@@ -193,7 +200,9 @@ impl ResourceRun<'_> {
             match result {
                 Ok(outcome) => {
                     let into = &self.reader.gatherer;
-                    entry.edits.push(page::fetched(seen, outcome, None, into, now).await?);
+                    entry
+                        .edits
+                        .push(page::fetched(seen, outcome, None, into, now).await?);
                 }
                 Err(error) => self.fail(SETTLEMENT, error)?,
             }
@@ -206,7 +215,10 @@ impl ResourceRun<'_> {
         if containers.is_empty() || self.stopped() {
             return Ok(Vec::new());
         }
-        if containers.iter().any(|id| self.view.container(id).is_none()) {
+        if containers
+            .iter()
+            .any(|id| self.view.container(id).is_none())
+        {
             self.read_hierarchy().await?;
         }
         let covers = |feed: &Feed| match &feed.scope {
@@ -249,7 +261,10 @@ impl ResourceRun<'_> {
         let mut entry = Entry::new(self.context.environment.now());
         for (container, ids) in self.view.take_leftovers().await? {
             self.view.forget_feed(&container);
-            let left = ids.into_iter().map(|id| Edit::Left { id, from: container.clone() });
+            let left = ids.into_iter().map(|id| Edit::Left {
+                id,
+                from: container.clone(),
+            });
             entry.edits.extend(left);
         }
         self.commit(entry).await
@@ -281,4 +296,4 @@ const QUARANTINE: &str = "quarantine";
 /// Folders nest less deeply than this.
 const DEPTH_MAX: usize = 300;
 /// The properties of one item are shorter than this.
-const PROPERTIES_MAX: usize = 64 << 20;
+const PROPERTIES_MAX: u64 = 64 << 20;

@@ -2,7 +2,9 @@
 
 use backup_store::Timestamp;
 use backup_store::catalog::Cursor;
-use m365_graph::{DeltaLink, DeltaNext, Entity, Error as GraphError, ErrorKind as Kind, GraphClient};
+use m365_graph::{
+    DeltaLink, DeltaNext, Entity, Error as GraphError, ErrorKind as Kind, GraphClient,
+};
 use m365_graph::{PageLink, User};
 use serde_json::{Map, Value};
 
@@ -20,7 +22,8 @@ pub(super) async fn owners(
         Users::All => all_users(client, from).await?,
         Users::Chosen(names) => chosen_user(client, names, from).await?,
     };
-    page.owners.retain(|owner| !selection.excludes(&owner.principal_name));
+    page.owners
+        .retain(|owner| !selection.excludes(&owner.principal_name));
     Ok(page)
 }
 
@@ -41,19 +44,25 @@ async fn chosen_user(
 ) -> Result<OwnerPage> {
     let position = from.map_or(Ok(0), |cursor| cursor.as_str().parse::<usize>());
     let position = position.map_err(|cause| {
-        Error::new(ErrorKind::Malformed, "the position in the list of users is no number")
-            .with_source(cause)
+        Error::new(
+            ErrorKind::Malformed,
+            "the position in the list of users is no number",
+        )
+        .with_source(cause)
     })?;
     let Some(name) = names.get(position) else {
         return Ok(OwnerPage::default());
     };
-    let user = client.user(name).await.map_err(|cause| match cause.kind() {
-        Kind::NotFound => {
-            let message = format!("user {name} is not in the tenant");
-            Error::new(ErrorKind::UserNotFound, message).with_source(cause)
-        }
-        _ => error(cause),
-    })?;
+    let user = client
+        .user(name)
+        .await
+        .map_err(|cause| match cause.kind() {
+            Kind::NotFound => {
+                let message = format!("user {name} is not in the tenant");
+                Error::new(ErrorKind::UserNotFound, message).with_source(cause)
+            }
+            _ => error(cause),
+        })?;
     let following = position + 1;
     Ok(OwnerPage {
         owners: vec![owner(&user)],
@@ -66,7 +75,10 @@ fn owner(user: &Entity<User>) -> Owner {
     let principal_name = principal_name.unwrap_or_else(|| user.id.clone());
     Owner {
         id: user.id.clone(),
-        name: user.display_name.clone().unwrap_or_else(|| principal_name.clone()),
+        name: user
+            .display_name
+            .clone()
+            .unwrap_or_else(|| principal_name.clone()),
         principal_name,
     }
 }
@@ -74,7 +86,9 @@ fn owner(user: &Entity<User>) -> Owner {
 /// Reads "not found" as the reason why an owner has no resource.
 pub(super) fn nothing(cause: GraphError, reason: &str) -> Result<Found> {
     match cause.kind() {
-        Kind::NotFound => Ok(Found::Nothing { reason: reason.to_owned() }),
+        Kind::NotFound => Ok(Found::Nothing {
+            reason: reason.to_owned(),
+        }),
         _ => Err(error(cause)),
     }
 }
@@ -106,14 +120,20 @@ pub(super) fn next(next: DeltaNext) -> Next {
 
 /// Returns the page that says: enumerate anew.
 pub(super) fn reset() -> Page {
-    Page { changes: Vec::new(), next: Next::Reset }
+    Page {
+        changes: Vec::new(),
+        next: Next::Reset,
+    }
 }
 
 /// Reads the failure of a page: some are answers.
 pub(super) fn page_error(cause: GraphError) -> Result<Page> {
     match cause.kind() {
         Kind::CursorReset => Ok(reset()),
-        Kind::NotFound => Ok(Page { changes: Vec::new(), next: Next::Gone }),
+        Kind::NotFound => Ok(Page {
+            changes: Vec::new(),
+            next: Next::Gone,
+        }),
         _ => Err(error(cause)),
     }
 }
@@ -129,7 +149,9 @@ pub(super) fn error(cause: GraphError) -> Error {
         _ => ErrorKind::Denied,
     };
     let wait = cause.retry_after();
-    Error::new(kind, cause.to_string()).with_retry_after(wait).with_source(cause)
+    Error::new(kind, cause.to_string())
+        .with_retry_after(wait)
+        .with_source(cause)
 }
 
 /// Turns an error that concerns one item into one of the engine: some are the item's own.
@@ -172,7 +194,10 @@ pub(super) fn canonical(raw: &Value, without: &[&str]) -> Vec<u8> {
         let annotation = name.starts_with('@') && name != "@odata.type";
         !annotation && !without.contains(&name)
     };
-    let mut sorted = members.iter().filter(|(name, _)| kept(name)).collect::<Vec<_>>();
+    let mut sorted = members
+        .iter()
+        .filter(|(name, _)| kept(name))
+        .collect::<Vec<_>>();
     sorted.sort_by_key(|(name, _)| *name);
     let object: Map<String, Value> = sorted
         .into_iter()

@@ -81,7 +81,12 @@ impl Source for OneDriveSource {
         let Some(from) = graph::link(&self.client, cursor) else {
             return Ok(graph::reset());
         };
-        let page = match self.client.drive(&resource.service_id).delta(from.as_ref()).await {
+        let page = match self
+            .client
+            .drive(&resource.service_id)
+            .delta(from.as_ref())
+            .await
+        {
             Ok(page) => page,
             Err(error) => return graph::page_error(error),
         };
@@ -128,7 +133,12 @@ impl Source for OneDriveSource {
     }
 
     async fn has_container(&self, resource: &Resource, container_id: &str) -> Result<bool> {
-        graph::is_there(self.client.drive(&resource.service_id).item(container_id).await)
+        graph::is_there(
+            self.client
+                .drive(&resource.service_id)
+                .item(container_id)
+                .await,
+        )
     }
 }
 
@@ -163,7 +173,10 @@ impl OneDriveSource {
             };
             newer = Some(Box::new(seen(&file)?));
         }
-        Err(Error::new(ErrorKind::Item, "the file changes faster than it can be read"))
+        Err(Error::new(
+            ErrorKind::Item,
+            "the file changes faster than it can be read",
+        ))
     }
 
     async fn download(
@@ -250,7 +263,9 @@ fn container(folder: &Entity<DriveItem>) -> SeenContainer {
 fn seen(item: &Entity<DriveItem>) -> Result<SeenItem> {
     let created = item.created_date_time.as_deref().unwrap_or_default();
     // Business drives may leave the cTag out of a feed; the hash of the content says as much.
-    let hash = item.quick_xor_hash().map(|hash| format!("quickXorHash:{hash}"));
+    let hash = item
+        .quick_xor_hash()
+        .map(|hash| format!("quickXorHash:{hash}"));
     Ok(SeenItem {
         id: item.id.clone(),
         container: item.parent_id().unwrap_or_default().to_owned(),

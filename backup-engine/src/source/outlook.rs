@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::graph;
 use super::{
-    Change, Feed, FeedKind, Fetched, Found, Owner, OwnerPage, Page, Scope, SeenContainer,
-    SeenItem, Source,
+    Change, Feed, FeedKind, Fetched, Found, Owner, OwnerPage, Page, Scope, SeenContainer, SeenItem,
+    Source,
 };
 use crate::error::Result;
 use crate::selection::Selection;
@@ -73,11 +73,14 @@ impl Source for OutlookSource {
             scope: Scope::Containers,
         };
         let holds_messages = |container: &&&Container| container.kind == ContainerKind::MailFolder;
-        let folders = containers.iter().filter(holds_messages).map(|container| Feed {
-            id: container.id.clone(),
-            kind: FeedKind::Delta,
-            scope: Scope::Container(container.id.clone()),
-        });
+        let folders = containers
+            .iter()
+            .filter(holds_messages)
+            .map(|container| Feed {
+                id: container.id.clone(),
+                kind: FeedKind::Delta,
+                scope: Scope::Container(container.id.clone()),
+            });
         std::iter::once(hierarchy).chain(folders).collect()
     }
 
@@ -123,7 +126,12 @@ impl Source for OutlookSource {
     }
 
     async fn locate(&self, resource: &Resource, item_id: &str) -> Result<Option<SeenItem>> {
-        match self.client.mail(&resource.service_id).message(item_id).await {
+        match self
+            .client
+            .mail(&resource.service_id)
+            .message(item_id)
+            .await
+        {
             Ok(message) => {
                 let folder = message.parent_folder_id.clone().unwrap_or_default();
                 Ok(Some(seen(&message, &folder)?))
@@ -134,7 +142,11 @@ impl Source for OutlookSource {
     }
 
     async fn has_container(&self, resource: &Resource, container_id: &str) -> Result<bool> {
-        let found = self.client.mail(&resource.service_id).folder(container_id).await;
+        let found = self
+            .client
+            .mail(&resource.service_id)
+            .folder(container_id)
+            .await;
         graph::is_there(found)
     }
 }
