@@ -73,7 +73,10 @@ impl BackupJob {
             .iter()
             .flat_map(|header| header.leases.iter().copied())
             .collect();
-        let spool_dir = self.options.state_dir.join("spool");
+        let spool_dir = self
+            .options
+            .state_dir
+            .join(format!("spool-{}", self.store.id()));
         let writer = self
             .store
             .begin(WriterOptions {
@@ -130,7 +133,7 @@ impl BackupJob {
         let start = Start {
             context,
             journalled: journalled.collect(),
-            listing: context.writer.snapshots().to_vec(),
+            listing: context.writer.snapshots(),
         };
         let pauses = self
             .sources
@@ -297,7 +300,7 @@ impl Start<'_> {
         };
         let reader = Reader {
             source: task.source,
-            gatherer: context.writer.gatherer(),
+            gatherer: context.writer.gather(&resource.id),
             gate,
             resource,
             requests,

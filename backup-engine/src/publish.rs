@@ -33,7 +33,7 @@ pub(crate) struct Publisher<'a> {
     inbox: mpsc::UnboundedReceiver<Prepared>,
     /// At most one snapshot of a resource: a newer one takes the place of an older one.
     waiting: BTreeMap<ResourceId, Prepared>,
-    published: HashMap<ResourceId, (SnapshotId, [u8; 32])>,
+    published: HashMap<ResourceId, SnapshotId>,
 }
 
 impl Outbox {
@@ -88,10 +88,7 @@ impl<'a> Publisher<'a> {
             due = None;
         }
         self.flush().await?;
-        let published = self.published.into_iter();
-        Ok(published
-            .map(|(resource, (id, _))| (resource, id))
-            .collect())
+        Ok(self.published)
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -101,37 +98,45 @@ impl<'a> Publisher<'a> {
         if prepared.is_empty() {
             return Ok(());
         }
-        for Prepared {
-            header, snapshot, ..
-        } in &mut prepared
-        {
-            if let Some((id, hash)) = self.published.get(&header.resource) {
-                snapshot.parent = Some(*id);
-                snapshot.parent_hash = Some(*hash);
-            }
-        }
-        self.writer.flush().await?;
+        self.name_parents(&mut prepared).await?;
         let snapshots = prepared
             .iter()
             .map(|prepared| prepared.snapshot.clone())
             .collect();
         let published = self.writer.publish(snapshots).await?;
-        for (
-            Prepared {
+        for (prepared, id) in prepared.into_iter().zip(published) {
+            let Prepared {
                 mut header,
                 through,
                 ..
-            },
-            entry,
-        ) in prepared.into_iter().zip(published)
-        {
-            self.published
-                .insert(header.resource.clone(), (entry.id, entry.hash));
-            header.base = Some(entry.id);
+            } = prepared;
+            self.published.insert(header.resource.clone(), id);
+            header.base = Some(id);
             self.journal.cover(&header, through).await?;
             self.observer.event(&Event::Checkpoint {
                 resource: header.resource,
             });
+        }
+        Ok(())
+    }
+
+    /// Names as parent what this run itself has published of a resource: it was not yet known when
+    /// the snapshot was prepared.
+    async fn name_parents(&self, prepared: &mut [Prepared]) -> Result<()> {
+        let again = |prepared: &Prepared| self.published.contains_key(&prepared.header.resource);
+        if !prepared.iter().any(again) {
+            return Ok(());
+        }
+        let listing = self.writer.store().snapshots().await?;
+        for Prepared {
+            header, snapshot, ..
+        } in prepared
+        {
+            let parent = self.published.get(&header.resource);
+            if let Some(parent) = parent.and_then(|id| listing.iter().find(|e| e.id == *id)) {
+                snapshot.parent = Some(parent.id);
+                snapshot.parent_hash = Some(parent.hash);
+            }
         }
         Ok(())
     }

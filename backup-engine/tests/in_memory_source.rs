@@ -48,12 +48,19 @@ async fn apply(world: &World, op: &Op) {
     let item = |id: &u8| format!("i{id}");
     let folder = |id: &u8| format!("f{id}");
     let mut state = world.source.state();
-    let there = |state: &support::service::State, id: &u8| {
-        state.containers.contains_key(&folder(id))
-    };
+    let there =
+        |state: &support::service::State, id: &u8| state.containers.contains_key(&folder(id));
     match op {
-        Op::Put { id, container, content } if there(&state, container) => {
-            let content = if content % 16 == 0 { b"skip".to_vec() } else { vec![*content; 3] };
+        Op::Put {
+            id,
+            container,
+            content,
+        } if there(&state, container) => {
+            let content = if content % 16 == 0 {
+                b"skip".to_vec()
+            } else {
+                vec![*content; 3]
+            };
             state.put(&item(id), &folder(container), &content);
         }
         Op::Flag { id } => state.flag(&item(id)),
@@ -66,7 +73,11 @@ async fn apply(world: &World, op: &Op) {
         Op::RemoveContainer { id } => state.remove_container(&folder(id)),
         Op::Expire => state.expire_cursors(),
         Op::Fault { throttled } => {
-            let kind = if *throttled { ErrorKind::Throttled } else { ErrorKind::Unavailable };
+            let kind = if *throttled {
+                ErrorKind::Throttled
+            } else {
+                ErrorKind::Unavailable
+            };
             state.faults.push_back(kind);
         }
         Op::Put { .. } | Op::Move { .. } => {}
@@ -84,7 +95,12 @@ async fn run(world: &World, op: &Op) {
         _ => {
             let report = world.backup().await;
             assert!(report.totals.check(), "{:?}", report.totals);
-            assert_ne!(report.outcome, RunOutcome::Partial, "{:?}", report.resources);
+            assert_ne!(
+                report.outcome,
+                RunOutcome::Partial,
+                "{:?}",
+                report.resources
+            );
         }
     }
 }
@@ -101,13 +117,15 @@ async fn incremental_equals_full(layout: Layout, page_size: usize, checkpoint: u
     let fresh = World::new(&source).await;
     fresh.backup().await;
     assert_eq!(world.state().await, fresh.state().await);
-    assert_eq!(world.backup().await.resources[0].outcome, ResourceOutcome::Unchanged);
+    assert_eq!(
+        world.backup().await.resources[0].outcome,
+        ResourceOutcome::Unchanged
+    );
 }
 
-fn paused() -> tokio::runtime::Runtime {
+fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .start_paused(true)
         .build()
         .unwrap()
 }
@@ -119,14 +137,14 @@ proptest! {
     fn incremental_mail_snapshots_equal_a_full_backup(
         ops in ops(40), page_size in 1_usize..6, checkpoint in prop_oneof![Just(1), Just(1000)],
     ) {
-        paused().block_on(incremental_equals_full(Layout::Mailbox, page_size, checkpoint, &ops));
+        runtime().block_on(incremental_equals_full(Layout::Mailbox, page_size, checkpoint, &ops));
     }
 
     #[test]
     fn incremental_drive_snapshots_equal_a_full_backup(
         ops in ops(40), page_size in 1_usize..6, checkpoint in prop_oneof![Just(1), Just(1000)],
     ) {
-        paused().block_on(incremental_equals_full(Layout::Drive, page_size, checkpoint, &ops));
+        runtime().block_on(incremental_equals_full(Layout::Drive, page_size, checkpoint, &ops));
     }
 }
 
@@ -144,7 +162,7 @@ fn filled(layout: Layout, page_size: usize) -> MemorySource {
     source
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_idle_run_asks_each_feed_once_and_stores_nothing() {
     let source = filled(Layout::Mailbox, 5);
     let world = World::new(&source).await;
@@ -156,13 +174,16 @@ async fn an_idle_run_asks_each_feed_once_and_stores_nothing() {
     let idle = world.backup().await;
     assert_eq!(idle.resources[0].outcome, ResourceOutcome::Unchanged);
     let state = source.state();
-    assert_eq!((state.fetched.len(), state.pages, state.located), (24, 4, 0));
+    assert_eq!(
+        (state.fetched.len(), state.pages, state.located),
+        (24, 4, 0)
+    );
     drop(state);
     assert_eq!(world.store.snapshots().await.unwrap().len(), 1);
     assert_eq!(world.store.runs().await.unwrap().len(), 2);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn moves_and_flags_cost_no_fetch_and_deletions_one_read() {
     let source = filled(Layout::Mailbox, 5);
     let world = World::new(&source).await;
@@ -175,12 +196,15 @@ async fn moves_and_flags_cost_no_fetch_and_deletions_one_read() {
     drop(state);
     let report = world.backup().await;
     let totals = report.totals;
-    assert_eq!((totals.seen, totals.assumed, totals.moved, totals.removed), (2, 2, 1, 1));
+    assert_eq!(
+        (totals.seen, totals.assumed, totals.moved, totals.removed),
+        (2, 2, 1, 1)
+    );
     let state = source.state();
     assert_eq!((state.fetched.len(), state.located), (0, 1));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_expired_cursor_fetches_the_differences_only() {
     for layout in [Layout::Mailbox, Layout::Drive] {
         let source = filled(layout, 5);
@@ -199,7 +223,7 @@ async fn an_expired_cursor_fetches_the_differences_only() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_run_dropped_after_any_commit_is_resumed_and_fetches_nothing_twice() {
     for layout in [Layout::Mailbox, Layout::Drive] {
         let mut dropped = 0;
@@ -211,7 +235,11 @@ async fn a_run_dropped_after_any_commit_is_resumed_and_fetches_nothing_twice() {
             let report = world.backup().await;
             assert_eq!(report.outcome, RunOutcome::Complete);
             let fetched = source.state().fetched.clone();
-            assert_eq!(fetched_twice(&fetched).len(), 0, "after {commits}: {fetched:?}");
+            assert_eq!(
+                fetched_twice(&fetched).len(),
+                0,
+                "after {commits}: {fetched:?}"
+            );
             assert_eq!(fetched.len(), 24, "{before} of them before the drop");
             let fresh = World::new(&source).await;
             fresh.backup().await;
@@ -225,7 +253,7 @@ async fn a_run_dropped_after_any_commit_is_resumed_and_fetches_nothing_twice() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_run_asked_to_stop_after_any_commit_publishes_what_it_has() {
     for commits in 1..10 {
         let source = filled(Layout::Mailbox, 3);
@@ -242,7 +270,7 @@ async fn a_run_asked_to_stop_after_any_commit_publishes_what_it_has() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_corrupt_item_costs_no_more_than_itself_and_is_tried_again() {
     let source = filled(Layout::Mailbox, 5);
     source.state().set_corrupt("i7", true);
@@ -260,7 +288,7 @@ async fn a_corrupt_item_costs_no_more_than_itself_and_is_tried_again() {
     assert_eq!(healed.totals.stored, 1);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_service_that_stays_down_fails_the_resource_and_harms_nothing() {
     let source = filled(Layout::Mailbox, 5);
     let world = World::new(&source).await;
@@ -271,10 +299,23 @@ async fn a_service_that_stays_down_fails_the_resource_and_harms_nothing() {
     let tries = world.options.retry.tries_max as usize;
     let mut healthy = vec![None; 3];
     healthy.extend(vec![Some(ErrorKind::Unavailable); tries]);
-    world.source.state().faults.extend(healthy.into_iter().flatten());
+    world
+        .source
+        .state()
+        .faults
+        .extend(healthy.into_iter().flatten());
     let report = world.backup().await;
-    assert!(matches!(report.outcome, RunOutcome::Partial | RunOutcome::Complete));
-    assert_eq!(world.store.snapshots().await.unwrap()[0].snapshot.items.entries, 24);
+    assert!(matches!(
+        report.outcome,
+        RunOutcome::Partial | RunOutcome::Complete
+    ));
+    assert_eq!(
+        world.store.snapshots().await.unwrap()[0]
+            .snapshot
+            .items
+            .entries,
+        24
+    );
     assert_eq!(before.items.len(), 24);
     source.state().faults.clear();
     assert_eq!(world.backup().await.outcome, RunOutcome::Complete);

@@ -57,7 +57,8 @@ impl State {
 
     pub fn add_container(&mut self, id: &str, name: &str) {
         let now = self.tick();
-        self.containers.insert(id.to_owned(), (now, name.to_owned()));
+        self.containers
+            .insert(id.to_owned(), (now, name.to_owned()));
     }
 
     pub fn remove_container(&mut self, id: &str) {
@@ -73,7 +74,10 @@ impl State {
 
     pub fn put(&mut self, id: &str, container: &str, content: &[u8]) {
         let now = self.tick();
-        let created = self.items.get(id).map_or(i64::try_from(now).unwrap(), |item| item.created);
+        let created = self
+            .items
+            .get(id)
+            .map_or(i64::try_from(now).unwrap(), |item| item.created);
         self.relocate(id, container, now);
         let item = Item {
             container: container.to_owned(),
@@ -114,7 +118,11 @@ impl State {
     }
 
     fn relocate(&mut self, id: &str, container: &str, now: u64) {
-        if let Some(item) = self.items.get(id).filter(|item| item.container != container) {
+        if let Some(item) = self
+            .items
+            .get(id)
+            .filter(|item| item.container != container)
+        {
             self.left.push((now, item.container.clone(), id.to_owned()));
         }
     }
@@ -177,9 +185,15 @@ impl State {
         let covers_containers = layout == Layout::Drive || feed.kind == FeedKind::Hierarchy;
         if covers_containers {
             for (id, (at, _)) in &self.containers {
-                events.extend(self.container(id).map(|seen| (*at, Change::Container(seen))));
+                events.extend(
+                    self.container(id)
+                        .map(|seen| (*at, Change::Container(seen))),
+                );
             }
-            let gone = self.gone_containers.iter().filter(|(_, id)| !self.containers.contains_key(id));
+            let gone = self
+                .gone_containers
+                .iter()
+                .filter(|(_, id)| !self.containers.contains_key(id));
             events.extend(gone.map(|(at, id)| (*at, Change::ContainerRemoved { id: id.clone() })));
         }
         let covers = |container: &str| match &feed.scope {
@@ -187,15 +201,32 @@ impl State {
             Scope::Resource => true,
             _ => false,
         };
-        for (id, item) in self.items.iter().filter(|(_, item)| covers(&item.container)) {
+        for (id, item) in self
+            .items
+            .iter()
+            .filter(|(_, item)| covers(&item.container))
+        {
             let seen = self.seen(id).unwrap();
             events.push((item.changed, Change::Item(Box::new(seen))));
         }
-        for (at, container, id) in self.left.iter().filter(|(_, container, _)| covers(container)) {
-            let back = self.items.get(id).is_some_and(|item| covers(&item.container));
+        for (at, container, id) in self
+            .left
+            .iter()
+            .filter(|(_, container, _)| covers(container))
+        {
+            let back = self
+                .items
+                .get(id)
+                .is_some_and(|item| covers(&item.container));
             if !back {
                 let deleted = layout == Layout::Drive;
-                events.push((*at, Change::Removed { id: id.clone(), deleted }));
+                events.push((
+                    *at,
+                    Change::Removed {
+                        id: id.clone(),
+                        deleted,
+                    },
+                ));
             }
             let _ = container;
         }
@@ -215,7 +246,11 @@ pub struct MemorySource {
 
 impl MemorySource {
     pub fn new(layout: Layout, page_size: usize) -> Self {
-        Self { layout, page_size, state: Arc::default() }
+        Self {
+            layout,
+            page_size,
+            state: Arc::default(),
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -228,7 +263,7 @@ impl MemorySource {
         match fault {
             None => Ok(()),
             Some(ErrorKind::Throttled) => Err(Error::new(ErrorKind::Throttled, "too many")
-                .with_retry_after(Some(Duration::from_secs(7)))),
+                .with_retry_after(Some(Duration::from_millis(2)))),
             Some(kind) => Err(Error::new(kind, "on purpose")),
         }
     }
@@ -247,7 +282,10 @@ impl Source for MemorySource {
             principal_name: "adele@contoso.example".into(),
             name: "Adele".into(),
         };
-        Ok(OwnerPage { owners: vec![owner], next: None })
+        Ok(OwnerPage {
+            owners: vec![owner],
+            next: None,
+        })
     }
 
     async fn resource(&self, owner: &Owner) -> Result<Found> {
@@ -266,10 +304,18 @@ impl Source for MemorySource {
     fn feeds(&self, _: &Resource, containers: &[&Container]) -> Vec<Feed> {
         if self.layout == Layout::Drive {
             let id = "drive".to_owned();
-            return vec![Feed { id, kind: FeedKind::Delta, scope: Scope::Resource }];
+            return vec![Feed {
+                id,
+                kind: FeedKind::Delta,
+                scope: Scope::Resource,
+            }];
         }
         let id = "folders".to_owned();
-        let hierarchy = Feed { id, kind: FeedKind::Hierarchy, scope: Scope::Containers };
+        let hierarchy = Feed {
+            id,
+            kind: FeedKind::Hierarchy,
+            scope: Scope::Containers,
+        };
         let feeds = containers.iter().map(|container| Feed {
             id: container.id.clone(),
             kind: FeedKind::Delta,
@@ -287,7 +333,10 @@ impl Source for MemorySource {
             Some(cursor) => {
                 let (epoch, since) = cursor.as_str().split_once(':').unwrap();
                 if epoch != state.epoch.to_string() {
-                    return Ok(Page { changes: Vec::new(), next: Next::Reset });
+                    return Ok(Page {
+                        changes: Vec::new(),
+                        next: Next::Reset,
+                    });
                 }
                 since.parse().unwrap()
             }
@@ -295,22 +344,31 @@ impl Source for MemorySource {
         if let Scope::Container(id) = &feed.scope
             && !state.containers.contains_key(id)
         {
-            return Ok(Page { changes: Vec::new(), next: Next::Gone });
+            return Ok(Page {
+                changes: Vec::new(),
+                next: Next::Gone,
+            });
         }
         let mut events = state.events(self.layout, feed, since);
         if cursor.is_none() {
             // An enumeration shows what is there, not what went.
-            events.retain(|(_, change)| {
-                matches!(change, Change::Item(_) | Change::Container(_))
-            });
+            events.retain(|(_, change)| matches!(change, Change::Item(_) | Change::Container(_)));
         }
         let more = events.len() > self.page_size;
         events.truncate(self.page_size);
-        let reached = if more { events.last().map_or(since, |(at, _)| *at) } else { state.clock };
+        let reached = if more {
+            events.last().map_or(since, |(at, _)| *at)
+        } else {
+            state.clock
+        };
         let cursor = Cursor::new(format!("{}:{reached}", state.epoch));
         Ok(Page {
             changes: events.into_iter().map(|(_, change)| change).collect(),
-            next: if more { Next::More(cursor) } else { Next::End(cursor) },
+            next: if more {
+                Next::More(cursor)
+            } else {
+                Next::End(cursor)
+            },
         })
     }
 
@@ -339,7 +397,9 @@ impl Source for MemorySource {
                 }),
                 Some(found) => {
                     let content = into.put(ContentClass::Binary, &found.content).await;
-                    self.state().fetched.push(format!("{}@{}", item.id, found.changed));
+                    self.state()
+                        .fetched
+                        .push(format!("{}@{}", item.id, found.changed));
                     content.map_err(Error::from).map(|content| Fetched::Stored {
                         representations: vec![Representation {
                             kind: RepresentationKind::Content,
@@ -369,5 +429,9 @@ impl Source for MemorySource {
 /// The names of everything that was fetched more than once.
 pub fn fetched_twice(fetched: &[String]) -> BTreeSet<String> {
     let mut once = BTreeSet::new();
-    fetched.iter().filter(|name| !once.insert((*name).clone())).cloned().collect()
+    fetched
+        .iter()
+        .filter(|name| !once.insert((*name).clone()))
+        .cloned()
+        .collect()
 }

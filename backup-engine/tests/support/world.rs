@@ -1,10 +1,11 @@
 //! A store in memory, a state directory, and runs of the engine on them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use backup_engine::{
-    BackupJob, BackupOptions, Event, Observer, Result, RunReport, Silent, Source,
+    BackupJob, BackupOptions, Event, Observer, Result, RetryLimits, RunReport, Silent, Source,
 };
 use backup_store::catalog::{Browse, Container, Item, Snapshot, choose_parent};
 use backup_store::{
@@ -29,15 +30,27 @@ impl World {
         create.kdf = KdfParams::minimum();
         let mut options = StoreOptions::default();
         options.offload = Arc::new(InlineOffload);
-        let passphrase = Passphrase::from("correct horse");
-        let store = Store::create(backend, &passphrase, create, options).await.unwrap();
+        let passphrase = Passphrase::new("correct horse");
+        let store = Store::create(backend, &passphrase, create, options)
+            .await
+            .unwrap();
         let state_dir = tempfile::tempdir().unwrap();
         let options = BackupOptions {
             state_dir: state_dir.path().to_owned(),
             requests_per_resource: 1,
+            retry: RetryLimits {
+                first_wait: Duration::from_millis(1),
+                longest_wait: Duration::from_millis(2),
+                ..RetryLimits::default()
+            },
             ..BackupOptions::default()
         };
-        Self { store, source: source.clone(), options, state_dir }
+        Self {
+            store,
+            source: source.clone(),
+            options,
+            state_dir,
+        }
     }
 
     pub fn job(&self) -> BackupJob {
@@ -73,7 +86,13 @@ impl World {
 
     pub async fn newest(&self) -> Snapshot {
         let entries = self.store.snapshots().await.unwrap();
-        let resource = entries.first().expect("a snapshot").snapshot.resource.id.clone();
+        let resource = entries
+            .first()
+            .expect("a snapshot")
+            .snapshot
+            .resource
+            .id
+            .clone();
         choose_parent(&entries, &resource).unwrap().snapshot.clone()
     }
 
@@ -81,10 +100,18 @@ impl World {
     pub async fn state(&self) -> State {
         let snapshot = self.newest().await;
         let browse = Browse::over(self.store.clone(), &snapshot);
-        let mut state = State { containers: Vec::new(), items: Vec::new() };
+        let mut state = State {
+            containers: Vec::new(),
+            items: Vec::new(),
+        };
         for mut container in browse.containers().await.unwrap() {
             let properties = container.properties.take().unwrap();
-            let properties = self.store.open_content(&properties).collect(1 << 20).await.unwrap();
+            let properties = self
+                .store
+                .open_content(&properties)
+                .collect(1 << 20)
+                .await
+                .unwrap();
             state.containers.push((container, properties));
         }
         let mut items = browse.items();
@@ -92,7 +119,12 @@ impl World {
             let mut item = item.unwrap();
             let mut forms = Vec::new();
             for form in std::mem::take(&mut item.representations) {
-                let bytes = self.store.open_content(&form.content).collect(1 << 20).await.unwrap();
+                let bytes = self
+                    .store
+                    .open_content(&form.content)
+                    .collect(1 << 20)
+                    .await
+                    .unwrap();
                 forms.push((form.kind.to_string(), bytes));
             }
             state.items.push((item, forms));
@@ -119,7 +151,11 @@ struct Dropper {
 impl Dropper {
     fn new(commits: usize) -> Self {
         let left = AtomicUsize::new(commits);
-        Self { left, reached: Notify::new(), stop: StopSignal::new() }
+        Self {
+            left,
+            reached: Notify::new(),
+            stop: StopSignal::new(),
+        }
     }
 }
 
