@@ -10,7 +10,6 @@ mod plan;
 mod report;
 mod request;
 mod retry;
-#[path = "target/record.rs"]
 mod target;
 
 pub use conflict::{Decision, SkipReason};
@@ -25,5 +24,6 @@ pub use plan::{
 pub use report::{DETAILS_MAX, ItemDetail, RestoreOutcome, RestoreReport};
 pub use request::{ConflictRule, Destination, RestoreRequest, Selection};
 pub use target::{
-    FoundContainer, NewContainer, Occupant, Place, ServiceLimits, WriteCost, WriteJob, Written,
+    FoundContainer, NewContainer, Occupant, Place, ServiceLimits, Target, WriteCost, WriteJob,
+    Written,
 };
