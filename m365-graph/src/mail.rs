@@ -1,6 +1,7 @@
 //! Mail of one user: folders, messages, their changes, and the writing of new ones.
 
 mod attachment;
+mod marked;
 mod views;
 
 use std::fmt;

@@ -40,7 +40,11 @@ impl OutlookTarget {
     pub fn new(client: GraphClient, owner: impl Into<String>) -> Self {
         let owner = owner.into();
         let mail = client.mail(&owner);
-        Self { client, mail, owner }
+        Self {
+            client,
+            mail,
+            owner,
+        }
     }
 
     /// Reads the stored forms and builds the message anew from them.
@@ -70,7 +74,13 @@ impl OutlookTarget {
     /// Adds what did not fit into the create call, then takes away the mark of incompleteness.
     async fn complete(&self, id: &str, item: &Item, later: Vec<Attachment>) -> Result<()> {
         for attachment in later {
-            let Attachment { name, content_type, content_id, inline, bytes } = attachment;
+            let Attachment {
+                name,
+                content_type,
+                content_id,
+                inline,
+                bytes,
+            } = attachment;
             let mut new = NewAttachment::new(name, Bytes::from(bytes));
             new = new.with_content_type(content_type);
             if let Some(content_id) = content_id {
@@ -78,7 +88,8 @@ impl OutlookTarget {
             }
             self.mail.add_attachment(id, &new).await?;
         }
-        let whole = json!({"singleValueExtendedProperties": [source_property(&item.key.id, false)]});
+        let whole =
+            json!({"singleValueExtendedProperties": [source_property(&item.key.id, false)]});
         self.mail.update_message(id, &whole).await?;
         Ok(())
     }
@@ -122,7 +133,11 @@ impl Target for OutlookTarget {
     }
 
     fn standing_losses(&self) -> &'static [LossCode] {
-        &[LossCode::NewIdentity, LossCode::TransportHeaders, LossCode::MimeForm]
+        &[
+            LossCode::NewIdentity,
+            LossCode::TransportHeaders,
+            LossCode::MimeForm,
+        ]
     }
 
     /// *Source*: the service's throttling page, per app and mailbox: 10,000 requests in 10 minutes,
@@ -142,9 +157,18 @@ impl Target for OutlookTarget {
         let bytes = mime.map_or(item.size_bytes, |content| content.length);
         // Create, and read back; what does not fit into the create call comes in calls of its own,
         // and a message with attachments is read back in two.
-        let further = if bytes > LARGE_BYTES { 3 + bytes / FRAGMENT_BYTES } else { 0 };
+        let further = if bytes > LARGE_BYTES {
+            3 + bytes / FRAGMENT_BYTES
+        } else {
+            0
+        };
         let requests = 2 + further;
-        WriteCost { requests, units: requests, bytes, memory_bytes: bytes.saturating_mul(6) }
+        WriteCost {
+            requests,
+            units: requests,
+            bytes,
+            memory_bytes: bytes.saturating_mul(6),
+        }
     }
 
     fn unavailable(&self, item: &Item) -> Option<LossCode> {
@@ -188,7 +212,10 @@ impl Target for OutlookTarget {
     }
 
     async fn create_container(&self, parent: &str, new: &NewContainer) -> Result<String> {
-        let folder = self.mail.create_folder(parent, &new.name, new.hidden).await?;
+        let folder = self
+            .mail
+            .create_folder(parent, &new.name, new.hidden)
+            .await?;
         Ok(folder.id.clone())
     }
 
@@ -199,7 +226,11 @@ impl Target for OutlookTarget {
     async fn write(&self, store: &Store, job: &WriteJob<'_>) -> Result<Written> {
         let message = self.stored(store, job.item).await?;
         let context = |error: Error| error.in_context(format_args!("message \"{}\"", job.name));
-        let NewMessage { create, later, losses } = message;
+        let NewMessage {
+            create,
+            later,
+            losses,
+        } = message;
         let created = self.mail.create_message(job.container, &create).await;
         let created = created.map_err(|error| context(error.into()))?;
         drop(create);
@@ -208,17 +239,29 @@ impl Target for OutlookTarget {
             let completed = self.complete(&created.id, job.item, later).await;
             completed.map_err(|error| context(error).with_something_written())?;
         }
-        Ok(Written { id: created.id.clone(), bytes: self.cost(job.item).bytes, losses })
+        Ok(Written {
+            id: created.id.clone(),
+            bytes: self.cost(job.item).bytes,
+            losses,
+        })
     }
 
     async fn find(&self, _: &Store, job: &WriteJob<'_>) -> Result<Option<Occupant>> {
         let source = &job.item.key.id;
-        let whole = self.marked(job.container, Some(source)).await?.into_iter().next();
+        let whole = self
+            .marked(job.container, Some(source))
+            .await?
+            .into_iter()
+            .next();
         if whole.is_some() {
             return Ok(whole);
         }
         let begun = format!("{INCOMPLETE_PREFIX}{source}");
-        Ok(self.marked(job.container, Some(&begun)).await?.into_iter().next())
+        Ok(self
+            .marked(job.container, Some(&begun))
+            .await?
+            .into_iter()
+            .next())
     }
 
     async fn verify(&self, store: &Store, job: &WriteJob<'_>, id: &str) -> Result<Vec<String>> {
@@ -230,7 +273,12 @@ impl Target for OutlookTarget {
             let view = MimeView::parse(&mime);
             attachments = view.map(|view| view.attachments).unwrap_or_default();
         }
-        Ok(compare::differences(&expected, &actual, &attachments, job.container))
+        Ok(compare::differences(
+            &expected,
+            &actual,
+            &attachments,
+            job.container,
+        ))
     }
 
     fn interim_name(&self, item: &Item) -> String {
@@ -262,7 +310,9 @@ impl fmt::Debug for OutlookTarget {
 fn occupant(message: &Value) -> Occupant {
     let properties = message["singleValueExtendedProperties"].as_array();
     let mark = properties.into_iter().flatten().find(|property| {
-        property["id"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(SOURCE_ITEM_PROPERTY))
+        property["id"]
+            .as_str()
+            .is_some_and(|id| id.eq_ignore_ascii_case(SOURCE_ITEM_PROPERTY))
     });
     let mark = mark.and_then(|property| property["value"].as_str());
     let unfinished = mark.and_then(|mark| mark.strip_prefix(INCOMPLETE_PREFIX));
