@@ -12,7 +12,10 @@ const JSON_BYTES_MAX: usize = 16 << 20;
 /// Reads a whole representation into memory, up to `limit` bytes.
 pub(crate) async fn read_all(store: &Store, content: &ContentRef, limit: usize) -> Result<Bytes> {
     if content.length > limit as u64 {
-        let cause = format!("stored content of {} bytes: is more than {limit}", content.length);
+        let cause = format!(
+            "stored content of {} bytes: is more than {limit}",
+            content.length
+        );
         return Err(Error::new(ErrorKind::Refused, cause));
     }
     let reader = store.open_content(content).await?;

@@ -66,7 +66,10 @@ pub async fn execute(
         pause: Pause::default(),
         credits: Arc::new(Semaphore::new(CREDITS as usize)),
     };
-    observer.event(&Event::Started { items: plan.totals.write, bytes: plan.totals.bytes });
+    observer.event(&Event::Started {
+        items: plan.totals.write,
+        bytes: plan.totals.bytes,
+    });
     let whole = run.all().await?;
     let report = run.tally.report(!whole);
     if report.outcome != RestoreOutcome::Interrupted {
