@@ -3,20 +3,29 @@
 //! The byte modules never import this one. Nothing here does IO, except [`Browse`] and
 //! [`Search`], which read trees through [`Store`](crate::Store).
 
+mod browse;
 mod codec;
 mod container;
 mod item;
 mod note;
 mod resource;
 mod run;
+mod search;
 mod snapshot;
 mod snapshot_codec;
 
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+pub(crate) mod samples;
+
+pub use browse::{Browse, Items};
 pub use container::{Container, ContainerKind};
 pub use item::{Item, ItemKey, ItemKind, ItemState, Representation, RepresentationKind};
 pub use note::RunNote;
 pub use resource::{Resource, ResourceId, ResourceKind, Service};
 pub use run::RunRecord;
+pub use search::{Filter, Found, Search, paths};
 pub use snapshot::{
     Cursor, Enumeration, FeedCursor, Outcome, Snapshot, SnapshotEntry, Totals, choose_parent,
 };
@@ -49,6 +58,19 @@ macro_rules! names {
                     $($word => Self::$variant,)*
                     other => Self::Other(other.to_owned()),
                 }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = <String as serde::Deserialize>::deserialize(deserializer)?;
+                Ok(name.as_str().into())
             }
         }
 

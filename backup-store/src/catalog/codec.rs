@@ -63,7 +63,7 @@ fn put_content(encoder: &mut Encoder, content: &ContentRef) {
     encoder.varint(content.length);
     encoder.raw(content.hash.as_bytes());
     encoder.list(&content.chunks, |encoder, chunk| {
-        encoder.raw(chunk.as_bytes())
+        encoder.raw(chunk.as_bytes());
     });
 }
 

@@ -1,5 +1,7 @@
 //! Items: one message, one file, and the forms in which each is stored.
 
+use serde::{Deserialize, Serialize};
+
 use super::names;
 use crate::{ContentRef, Timestamp};
 
@@ -36,7 +38,7 @@ names! {
 /// Identifies an item and fixes its place in the item tree: container, creation time, id.
 ///
 /// The order of keys is the order of their encoded bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ItemKey {
     /// Id of the container it lies in.
     pub container: String,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::names;
 
 names! {
@@ -40,7 +42,8 @@ names! {
 ///
 /// *Shape*: service name, colon, the service's own lasting id, as in `outlook:<user id>` or
 /// `onedrive:<drive id>`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ResourceId(String);
 
 impl ResourceId {
@@ -73,7 +76,7 @@ impl fmt::Debug for ResourceId {
 }
 
 /// Describes one resource as it was when a snapshot was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
     /// Its id within the store.
     pub id: ResourceId,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Resource, ResourceId};
 use crate::{LeaseId, RunId, SnapshotId, Timestamp, TreeRoot};
 
@@ -39,7 +41,7 @@ pub struct FeedCursor {
 }
 
 /// Counts what a run did with the items of one resource, or of all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Distinct items shown by the service and not removed.
     pub seen: u64,
@@ -89,7 +91,8 @@ impl Totals {
 }
 
 /// Says how the backup of a resource, or a run, ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Outcome {
     /// Everything is stored.

@@ -26,7 +26,7 @@ impl Snapshot {
         encoder.varint(self.token);
         encoder.varint(self.sequence);
         encoder.option(self.parent.as_ref(), |encoder, id| {
-            encoder.raw(id.as_bytes())
+            encoder.raw(id.as_bytes());
         });
         encoder.option(self.parent_hash.as_ref(), |encoder, hash| encoder.raw(hash));
         put_time(&mut encoder, self.started);
@@ -39,7 +39,7 @@ impl Snapshot {
             encoder.raw(&each.generation);
             put_root(encoder, &each.items);
             encoder.option(each.cursor.as_ref(), |encoder, it| {
-                encoder.text(it.as_str())
+                encoder.text(it.as_str());
             });
         });
         encoder.list(&self.cursors, |encoder, each| {

@@ -24,11 +24,6 @@ impl MemoryNodes {
             self.puts.swap(0, Ordering::Relaxed),
         )
     }
-
-    pub(crate) fn sizes(&self) -> Vec<usize> {
-        let nodes = self.nodes.lock().unwrap();
-        nodes.values().map(Bytes::len).collect()
-    }
 }
 
 impl NodeSource for MemoryNodes {
