@@ -94,7 +94,7 @@ struct Run<'a> {
     store: &'a Store,
     plan: &'a RestorePlan,
     target: &'a dyn Target,
-    browse: &'a Browse,
+    browse: &'a Browse<Store>,
     containers: &'a [Container],
     execution: Execution,
     observer: &'a dyn Observer,

@@ -184,7 +184,7 @@ impl Run<'_> {
                 now.unwrap_or(Decision::Write),
             ) {
                 (_, Decision::Skip(reason)) => Err(reason),
-            (Decision::Skip(reason), _) => Err(*reason),
+                (Decision::Skip(reason), _) => Err(*reason),
                 (Decision::WriteAs(name), Decision::Write) => Ok(plain(name)),
                 (Decision::WriteAs(name), Decision::WriteAs(now)) if *name == now => {
                     Ok(plain(name))

@@ -245,7 +245,7 @@ impl<'a> Builder<'a> {
         self.omitted.insert(container.id.clone(), code);
     }
 
-    async fn count_items(&mut self, browse: &Browse) -> Result<()> {
+    async fn count_items(&mut self, browse: &Browse<Store>) -> Result<()> {
         for at in 0..self.planned.len() {
             let Some(source) = self.planned[at].source.clone() else {
                 continue;
@@ -318,7 +318,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Counts what was selected but has no place: items of omitted or unknown containers.
-    async fn count_unplaced(&mut self, browse: &Browse) -> Result<()> {
+    async fn count_unplaced(&mut self, browse: &Browse<Store>) -> Result<()> {
         for (container, code) in &self.omitted {
             let mut items = browse.items_in(container);
             while let Some(item) = items.next().await {
