@@ -2,10 +2,12 @@
 
 pub(crate) mod app;
 pub mod drive;
+mod drive_access;
 pub(crate) mod ids;
 pub(crate) mod people;
 pub(crate) mod urls;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -48,6 +50,8 @@ pub(crate) struct State {
     pub(crate) ticks: i64,
     /// Numbers requests, for request ids.
     pub(crate) requests: u64,
+    /// Uploads under way, by the name in their address.
+    pub(crate) uploads: BTreeMap<String, drive::Upload>,
 }
 
 impl Tenant {
@@ -61,6 +65,7 @@ impl Tenant {
             clock: system_clock(),
             ticks: 0,
             requests: 0,
+            uploads: BTreeMap::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),

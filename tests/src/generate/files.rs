@@ -6,15 +6,21 @@
 mod change;
 mod disk;
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::tenant::drive::{Content, Drive, FileTimes, NameConflict, Refusal, Texture, mix};
+use crate::tenant::{EPOCH, State};
 
 pub(crate) use change::{DriveChanges, change_drive};
-pub(crate) use disk::{FileOnDisk, files_below, put_file_on_disk};
+use disk::{files_below, put_file_on_disk};
 
 /// Mean size that the spread of sizes is made for, in bytes.
 const MEAN: u64 = 275_000;
+
+/// How many documents a tenant has that mails attach and drives hold; see [`document`].
+pub(crate) const DOCUMENTS: u64 = 400;
 
 /// A folder path and what is odd about it decide where files go.
 const FOLDERS: &[&[&str]] = &[
@@ -69,6 +75,46 @@ pub(crate) struct FilesSpec {
     pub(crate) documents: u64,
     /// Newest date that an item gets, in seconds since 1970.
     pub(crate) now: i64,
+}
+
+/// Gives everyone who has a drive `files_per_drive` files, or those found in a folder of this
+/// machine, dealt out in turn; returns how many files there are.
+///
+/// *Errors*: those of the disk; of kind `Other` when a drive refuses an item.
+pub(crate) fn fill_drives(
+    state: &mut State,
+    files_per_drive: u64,
+    mean_bytes: Option<u64>,
+    folder: Option<&Path>,
+) -> io::Result<u64> {
+    let spec = FilesSpec {
+        seed: state.seed,
+        files_per_drive,
+        mean_bytes,
+        documents: DOCUMENTS,
+        now: EPOCH,
+    };
+    let mut drives: Vec<&mut Drive> = state
+        .users
+        .iter_mut()
+        .filter_map(|user| user.drive.as_mut())
+        .collect();
+    let count = drives.len() as u64;
+    let Some(folder) = folder else {
+        for (index, drive) in (0..).zip(drives) {
+            fill_drive(drive, &spec, index).map_err(|refusal| {
+                io::Error::other(format!("drive {index} could not be filled: {refusal}"))
+            })?;
+        }
+        return Ok(count * files_per_drive);
+    };
+    let files = files_below(folder)?;
+    for (index, file) in files.iter().enumerate() {
+        if let Some(drive) = drives.get_mut(index % usize::try_from(count.max(1)).unwrap_or(1)) {
+            put_file_on_disk(drive, file)?;
+        }
+    }
+    Ok(files.len() as u64)
 }
 
 /// Fills drive number `index` of the tenant.

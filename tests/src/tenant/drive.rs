@@ -9,6 +9,7 @@ mod hash;
 mod names;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -19,6 +20,7 @@ pub use content::{Blocks, Content, Texture};
 pub use delta::{DeltaChange, DeltaPage, DeltaPosition};
 pub use hash::QuickXor;
 pub(crate) use names::is_allowed;
+pub(crate) use upload::{FragmentFault, Upload, UploadPlan, UploadTarget};
 
 /// Says what happens when a name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -379,6 +381,11 @@ impl Drive {
             gone += 1;
         }
         Ok(gone)
+    }
+
+    /// Returns the item whose last change has this place in the order of changes.
+    pub fn last_changed_at(&self, place: u64) -> Option<&Item> {
+        self.changes.get(&place).and_then(|id| self.item(id))
     }
 
     fn existing(&mut self, id: &str) -> Result<&mut Item, Refusal> {
