@@ -18,8 +18,11 @@ pub(crate) async fn read_all(store: &Store, content: &ContentRef, limit: usize) 
         );
         return Err(Error::new(ErrorKind::Refused, cause));
     }
-    let reader = store.open_content(content).await?;
-    Ok(reader.collect(limit).await?)
+    Ok(store
+        .open_content(content)
+        .collect(limit as u64)
+        .await?
+        .into())
 }
 
 /// Reads a representation that is JSON.

@@ -80,7 +80,7 @@ pub async fn execute(
 }
 
 async fn snapshot_of(store: &Store, plan: &RestorePlan) -> Result<SnapshotEntry> {
-    let mut entries = store.snapshots().await?.into_iter();
+    let mut entries = store.snapshot_listing().await?.snapshots.into_iter();
     let found = entries.find(|entry| entry.id == plan.snapshot);
     let found = found.filter(|entry| entry.snapshot.resource.id.as_str() == plan.resource);
     found.ok_or_else(|| {

@@ -50,7 +50,11 @@ fn mail() -> impl Strategy<Value = Mail> {
     let words = "[ -~äöü€\n]{0,120}";
     // A message without any body has no alternative to choose from.
     let body = (words, prop::option::of(words), any::<bool>()).prop_map(|(one, other, html)| {
-        if html { (other, Some(one)) } else { (Some(one), other) }
+        if html {
+            (other, Some(one))
+        } else {
+            (Some(one), other)
+        }
     });
     (
         "[A-Za-z0-9äöü€]{0,40}",

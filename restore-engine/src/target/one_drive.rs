@@ -179,10 +179,7 @@ impl Target for DriveTarget {
             created: times.0,
             modified: times.1,
         };
-        let reader = store
-            .open_content(stored)
-            .await
-            .map_err(|error| context(error.into()))?;
+        let reader = store.open_content(stored);
         // An error of the store cannot travel through a body whole: it is kept beside it.
         let trouble = Arc::new(Mutex::new(None));
         let body = body_of(reader, stored.length, trouble.clone());
@@ -378,7 +375,7 @@ fn body_of(
 
 /// Reads stored content once more, to hash it as the service does.
 async fn hash_of(store: &Store, stored: &ContentRef) -> Result<String> {
-    let mut reader = store.open_content(stored).await?;
+    let mut reader = store.open_content(stored);
     let mut hash = QuickXorHash::new();
     while let Some(chunk) = reader.next_chunk().await {
         hash.update(&chunk?);
