@@ -51,7 +51,7 @@ pub async fn execute(
         return Err(Error::new(ErrorKind::PlanMismatch, cause));
     }
     let entry = snapshot_of(store, plan).await?;
-    let browse = Browse::new(store, &entry.snapshot);
+    let browse = Browse::over(store.clone(), &entry.snapshot);
     let containers = browse.containers().await?;
     let run = Run {
         store,
@@ -122,7 +122,7 @@ impl Run<'_> {
             Some(wait) => {
                 self.pause.set(wait);
                 self.observer.event(&Event::Paused { wait });
-                tracing::debug!(tried, wait_ms = wait.as_millis() as u64, "a try failed");
+                tracing::debug!(tried, ?wait, "a try failed");
                 Ok(())
             }
         }

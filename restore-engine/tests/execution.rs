@@ -1,5 +1,11 @@
 //! Plan and execute against a destination in memory: counts, crashes, lost answers, conflicts.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use backup_store::StopSignal;

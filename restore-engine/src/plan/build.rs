@@ -45,7 +45,7 @@ pub async fn plan(
         let cause = format!("{}: is not what {} has now", resource.id, place.owner);
         return Err(Error::new(ErrorKind::InvalidRequest, cause));
     }
-    let browse = Browse::new(store, &request.snapshot.snapshot);
+    let browse = Browse::over(store.clone(), &request.snapshot.snapshot);
     let containers = browse.containers().await?;
     let mut builder = Builder::new(store, request, target, place);
     builder.place_containers(&containers).await?;

@@ -193,7 +193,7 @@ impl MemoryTarget {
 }
 
 fn digest(content: &[u8]) -> String {
-    format!("{:?}", content)
+    format!("{content:?}")
 }
 
 async fn stored(store: &Store, item: &Item) -> Result<Vec<u8>> {
