@@ -89,7 +89,7 @@ pub(crate) async fn read_node(nodes: &impl NodeSource, reference: &TreeRoot) -> 
 }
 
 /// Returns the bytes of a leaf's value.
-async fn read_value(nodes: &impl NodeSource, payload: &Payload) -> Result<Bytes> {
+pub(crate) async fn read_value(nodes: &impl NodeSource, payload: &Payload) -> Result<Bytes> {
     match payload {
         Payload::Inline(value) => Ok(value.clone()),
         Payload::Outline { id, length } => {

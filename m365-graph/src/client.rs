@@ -82,7 +82,7 @@ impl GraphClient {
     ) -> Result<Self> {
         let fragment = options.upload_fragment_bytes;
         if fragment == 0
-            || fragment % UPLOAD_UNIT_BYTES != 0
+            || !fragment.is_multiple_of(UPLOAD_UNIT_BYTES)
             || fragment >= UPLOAD_FRAGMENT_LIMIT_BYTES
         {
             let message = format!("the upload fragment of {fragment} bytes is out of its limits");

@@ -4,7 +4,7 @@ use super::*;
 use crate::tree::{BoundaryKey, Builder, NodeStore};
 use crate::{RunId, Timestamp};
 
-pub(crate) const BOUNDARY: BoundaryKey = BoundaryKey::from_bytes([7; 32]);
+pub(crate) const BOUNDARY: BoundaryKey = BoundaryKey::new([7; 32]);
 
 pub(crate) fn resource(id: &str) -> Resource {
     Resource {

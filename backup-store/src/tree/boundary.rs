@@ -19,7 +19,7 @@ pub struct BoundaryKey([u8; 32]);
 
 impl BoundaryKey {
     /// Wraps the 32 bytes of a key.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 }

@@ -13,7 +13,7 @@ use super::*;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-const BOUNDARY: BoundaryKey = BoundaryKey::from_bytes([7; 32]);
+const BOUNDARY: BoundaryKey = BoundaryKey::new([7; 32]);
 
 /// Nodes in memory are there at once: no future of these tests ever waits.
 fn now<T>(future: impl Future<Output = T>) -> T {

@@ -15,8 +15,8 @@ use crate::{ChunkId, Error, ErrorKind, Result};
 pub const KEY_MAX_BYTES: usize = 4096;
 /// A leaf record that would be longer keeps its value in a chunk of its own.
 pub const INLINE_MAX_BYTES: usize = 4096;
-/// Longer values are refused; a content of 250 GB has a record of about 8 MiB.
-pub const VALUE_MAX_BYTES: usize = 32 << 20;
+/// Longer values are refused: a value is one chunk. A content of 250 GB just fits.
+pub const VALUE_MAX_BYTES: usize = 8 << 20;
 /// No tree is higher: an index node that is not the last of its level has three children.
 pub const LEVEL_MAX: u8 = 40;
 /// No node is longer: the limit of the boundary rule and one record over it.
