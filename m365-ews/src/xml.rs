@@ -3,5 +3,6 @@
 mod reader;
 mod writer;
 
-pub use reader::{Element, Limits, Namespace, Reader};
-pub use writer::Writer;
+pub use reader::Limits;
+pub(crate) use reader::{Element, Namespace, Reader};
+pub(crate) use writer::Writer;

@@ -5,6 +5,7 @@ pub mod drive;
 mod drive_access;
 pub(crate) mod ids;
 pub(crate) mod people;
+pub(crate) mod public_folders;
 pub(crate) mod urls;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ pub(crate) struct State {
     pub(crate) requests: u64,
     /// Uploads under way, by the name in their address.
     pub(crate) uploads: BTreeMap<String, drive::Upload>,
+    /// Public folders, and how EWS behaves.
+    pub(crate) ews: public_folders::Ews,
 }
 
 impl Tenant {
@@ -66,6 +69,7 @@ impl Tenant {
             ticks: 0,
             requests: 0,
             uploads: BTreeMap::new(),
+            ews: public_folders::Ews::new(seed),
         };
         Self {
             state: Arc::new(Mutex::new(state)),

@@ -161,7 +161,6 @@ impl<'a> Reader<'a> {
     /// *Errors*: of kind `Malformed` or `TooLarge`.
     pub fn text(&mut self) -> Result<String> {
         let mut whole = String::new();
-        let inside = self.depth;
         loop {
             match self.step()? {
                 Step::Text(part) => {
@@ -170,7 +169,7 @@ impl<'a> Reader<'a> {
                     }
                     if whole.is_empty() {
                         whole = part;
-                    } else if self.depth == inside {
+                    } else {
                         whole.push_str(&part);
                     }
                 }
