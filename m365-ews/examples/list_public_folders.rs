@@ -10,12 +10,18 @@ use std::sync::Arc;
 use m365_auth::{CachedTokenProvider, Cloud, Secret, ServiceTransport, SystemEnvironment};
 use m365_auth::{TokenClient, TokenProvider, Transport};
 use m365_ews::{EwsClient, EwsOptions, FindItem, GetItem, Parent};
-use m365_simulator::Tenant;
+use m365_simulator::{Tenant, TenantSpec};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let tenant = Tenant::empty(1);
-    let alice = tenant.add_user("alice");
+    let tenant = Tenant::generate(TenantSpec {
+        users: 1,
+        messages_per_user: 1,
+        files_per_user: 0,
+        logical_bytes: 10_000,
+        ..TenantSpec::default()
+    })?;
+    let alice = tenant.users().swap_remove(0).principal_name;
     let projects = tenant
         .add_public_folder(None, "Projects")
         .ok_or("no root")?;

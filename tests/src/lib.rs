@@ -2,10 +2,12 @@
 
 pub mod compare;
 pub mod counters;
-mod generate;
+pub mod generate;
+mod mime;
 pub mod server;
 pub mod tenant;
 
 pub use counters::Counters;
+pub use generate::TenantSpec;
 pub use server::{ByteStream, Server};
 pub use tenant::{App, MailboxKind, Tenant, Urls, UserInfo};

@@ -28,6 +28,7 @@ pub(crate) mod ews;
 mod graph;
 mod login;
 mod loopback;
+mod mail;
 pub(crate) mod route_name;
 
 use std::io;
@@ -42,7 +43,7 @@ use crate::tenant::urls::Door;
 pub use answer::ByteStream;
 pub use loopback::Server;
 
-use answer::{Answer, Refusal};
+use answer::Answer;
 use call::Call;
 
 impl Tenant {
@@ -94,6 +95,9 @@ fn answer(call: &Call) -> Answer {
         Door::Login => login::route(call),
         Door::Graph => graph::route(call),
         Door::Ews => ews::route(call),
+        Door::Content if call.keys().first() == Some(&"mailupload") => {
+            mail::attachments::session(call)
+        }
         Door::Content => content::route(call),
     };
     outcome.unwrap_or_else(|refusal| refusal.into_answer(call))

@@ -4,8 +4,11 @@ pub(crate) mod app;
 pub mod drive;
 mod drive_access;
 pub(crate) mod ids;
+pub(crate) mod mailbox;
+pub mod message;
 pub(crate) mod people;
 pub(crate) mod public_folders;
+pub(crate) mod uploads;
 pub(crate) mod urls;
 
 use std::collections::BTreeMap;
@@ -14,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::counters::Counters;
+use crate::generate::letter::Cast;
 
 pub use app::{App, Permission};
 pub use people::{MailboxKind, UserInfo, UserState};
@@ -51,10 +55,15 @@ pub(crate) struct State {
     pub(crate) ticks: i64,
     /// Numbers requests, for request ids.
     pub(crate) requests: u64,
-    /// Uploads under way, by the name in their address.
+    /// Uploads of files under way, by the name in their address.
     pub(crate) uploads: BTreeMap<String, drive::Upload>,
     /// Public folders, and how EWS behaves.
     pub(crate) ews: public_folders::Ews,
+    /// Attachments on their way in, by the token of their session.
+    pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
+    pub(crate) mail_uploads_opened: u64,
+    /// Who writes generated mail.
+    pub(crate) cast: Arc<Cast>,
 }
 
 impl Tenant {
@@ -70,6 +79,9 @@ impl Tenant {
             requests: 0,
             uploads: BTreeMap::new(),
             ews: public_folders::Ews::new(seed),
+            mail_uploads: BTreeMap::new(),
+            mail_uploads_opened: 0,
+            cast: Arc::default(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -133,6 +145,30 @@ impl State {
         self.users
             .iter_mut()
             .find(|user| user.answers_to(id_or_name))
+    }
+
+    /// Adds a user with an empty mailbox and returns the place among all users.
+    pub(crate) fn add_user(
+        &mut self,
+        principal_name: &str,
+        display_name: &str,
+        kind: MailboxKind,
+        language: usize,
+    ) -> usize {
+        let place = self.users.len();
+        let number = place as u64;
+        self.users.push(UserState {
+            id: ids::guid(self.seed, "user", number),
+            principal_name: principal_name.to_string(),
+            display_name: display_name.to_string(),
+            kind,
+            mailbox: Some(mailbox::Mailbox::new(
+                ids::number(self.seed, "mailbox", number),
+                language,
+            )),
+            drive: None,
+        });
+        place
     }
 
     /// Returns tenant time in seconds since 1970 and moves it one second on.

@@ -154,6 +154,11 @@ impl Query {
             .map(|(_, value, _)| value.as_str())
     }
 
+    /// Lists the options: name, value, whether it is one of OData's.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(String, String, bool)> {
+        self.options.iter()
+    }
+
     /// Returns the first option's name, as it was written but for case, and its value.
     pub(crate) fn first(&self) -> Option<(&str, &str)> {
         let (name, value, _) = self.options.first()?;

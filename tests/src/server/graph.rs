@@ -2,7 +2,7 @@
 
 use super::answer::{Outcome, Refusal};
 use super::call::Call;
-use super::{directory, drives, login};
+use super::{directory, drives, login, mail};
 
 /// Answers one Graph request.
 pub(super) fn route(call: &Call) -> Outcome {
@@ -10,6 +10,7 @@ pub(super) fn route(call: &Call) -> Outcome {
     match call.keys().as_slice() {
         ["users", _, "drive" | "drives", ..] | ["drives", ..] => drives::route(call),
         ["users"] | ["users", _] | ["users", _, "mailboxsettings"] => directory::route(call),
+        ["users", _, "mailfolders" | "messages", ..] => mail::route(call),
         _ => Err(Refusal::no_such_segment(call)),
     }
 }

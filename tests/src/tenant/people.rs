@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::drive::Drive;
+use super::mailbox::Mailbox;
 
 /// What a mailbox is for, as `userPurpose` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,7 +54,7 @@ pub struct UserState {
     pub(crate) principal_name: String,
     pub(crate) display_name: String,
     pub(crate) kind: MailboxKind,
-    pub(crate) mailbox: Option<()>,
+    pub(crate) mailbox: Option<Mailbox>,
     pub(crate) drive: Option<Drive>,
 }
 

@@ -7,6 +7,7 @@ use super::super::answer::instant;
 use super::xml::{Node, escape};
 use super::{MESSAGES, SoapError, TYPES};
 use crate::tenant::State;
+use crate::tenant::mailbox::Folder;
 use crate::tenant::public_folders::{PublicFolder, PublicItem};
 
 /// Most entries of a page.
@@ -150,17 +151,47 @@ fn find_folder(
     request: &Node,
     parent: &Node,
 ) -> Result<String, SoapError> {
-    let parent = public(state, mailbox, request, parent)?;
-    let children = state.ews.folders.children(&parent.id);
-    let shown: Vec<String> = children
-        .into_iter()
-        .map(|folder| show_folder(state, folder))
-        .collect();
+    let shown: Vec<String> = match own_folders(state, mailbox, request, parent) {
+        Some(own) => own,
+        None => {
+            let parent = public(state, mailbox, request, parent)?;
+            let children = state.ews.folders.children(&parent.id);
+            children
+                .into_iter()
+                .map(|folder| show_folder(state, folder))
+                .collect()
+        }
+    };
     let (shown, attributes) = page(request, "IndexedPageFolderView", shown)?;
     Ok(format!(
         "<m:RootFolder {attributes}><t:Folders>{}</t:Folders></m:RootFolder>",
         shown.concat()
     ))
+}
+
+/// Shows the folders in a folder of the mailbox; `None` when it has no such folder.
+fn own_folders(state: &State, mailbox: &str, request: &Node, parent: &Node) -> Option<Vec<String>> {
+    let mailbox = state.user(mailbox)?.mailbox.as_ref()?;
+    let key = mailbox.folder_key(parent.attribute("Id")?)?;
+    let deep = request.attribute("Traversal") == Some("Deep");
+    let folders = mailbox.folders.values().filter(|folder| match deep {
+        true => folder.key != key && mailbox.is_below(folder.key, key),
+        false => folder.parent == key && folder.key != key,
+    });
+    let show = |folder: &Folder| {
+        format!(
+            "<t:Folder><t:FolderId Id=\"{}\" ChangeKey=\"{}\"/><t:ParentFolderId Id=\"{}\"/>\
+             <t:FolderClass>IPF.Note</t:FolderClass><t:DisplayName>{}</t:DisplayName>\
+             <t:TotalCount>{}</t:TotalCount><t:ChildFolderCount>{}</t:ChildFolderCount></t:Folder>",
+            escape(&mailbox.folder_id(folder.key)),
+            escape(&mailbox.change_key(folder.change)),
+            escape(&mailbox.folder_id(folder.parent)),
+            escape(&folder.name),
+            mailbox.messages_in(folder.key).count(),
+            mailbox.children(folder.key).count()
+        )
+    };
+    Some(folders.map(show).collect())
 }
 
 fn show_folder(state: &State, folder: &PublicFolder) -> String {
