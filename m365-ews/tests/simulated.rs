@@ -1,4 +1,5 @@
 //! Stories against the simulated tenant, in process.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
 use std::sync::Arc;
 use std::time::Duration;
