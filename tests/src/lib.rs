@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod change;
 pub mod compare;
 pub mod counters;
 pub mod generate;
@@ -7,7 +8,8 @@ mod mime;
 pub mod server;
 pub mod tenant;
 
+pub use change::{ChangeSpec, ChangeSummary};
 pub use counters::Counters;
 pub use generate::TenantSpec;
 pub use server::{ByteStream, Server};
-pub use tenant::{App, MailboxKind, Tenant, Urls, UserInfo};
+pub use tenant::{App, MailboxKind, MessageInfo, NewMessage, Tenant, Urls, UserInfo};

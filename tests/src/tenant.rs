@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub mod drive;
 mod drive_access;
 pub(crate) mod ids;
+mod mail_access;
 pub(crate) mod mailbox;
 pub mod message;
 pub(crate) mod people;
@@ -19,6 +20,8 @@ use crate::counters::Counters;
 use crate::generate::letter::Cast;
 
 pub use app::{App, Permission};
+pub use mail_access::{MessageInfo, NewMessage};
+pub use message::{Address, Attachment, Flag, Importance};
 pub use people::{MailboxKind, UserInfo, UserState};
 pub use urls::Urls;
 

@@ -22,7 +22,7 @@ pub(super) const MAIL_SHARE: u64 = 45;
 /// Messages span this many seconds before the first moment of the tenant: three years.
 const SPAN_SECONDS: i64 = 3 * 365 * 86_400;
 
-pub(super) const CATEGORIES: [&str; 5] = [
+pub(crate) const CATEGORIES: [&str; 5] = [
     "Red category",
     "Blue category",
     "Kunde – wichtig",
