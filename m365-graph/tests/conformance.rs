@@ -1,7 +1,7 @@
 //! Wire truth: published values and the service's own samples, where the folder that holds them is
 //! at hand (`M365_CONFORMANCE_DIR`, by default `../shared` beside the workspace).
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;
 

@@ -350,6 +350,19 @@ async fn a_large_attachment_goes_in_pieces_without_a_token() {
 }
 
 #[tokio::test]
+async fn an_attachment_too_small_for_a_session_goes_in_one_request() {
+    let refusal = json!({"error": {"code": "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize"}});
+    let (client, seen) = scripted(vec![json(400, &refusal), json(201, &json!({"id": "a"}))]);
+    let attachment = NewAttachment::new("a.bin", vec![7u8; 3_000_000]);
+    client
+        .mail("u")
+        .add_attachment("m", &attachment)
+        .await
+        .unwrap();
+    assert_eq!(lines(&seen)[1], "POST /v1.0/users/u/messages/m/attachments");
+}
+
+#[tokio::test]
 async fn nothing_prints_a_token_or_a_link() {
     let next = "https://graph.contoso.example/v1.0/users?$skiptoken=canary";
     let page = json!({"value": [], "@odata.nextLink": next});

@@ -95,23 +95,42 @@ pub(super) async fn add(
         .call(ABOUT, Method::POST, &path)?
         .repeat(Repeat::Creates);
     if attachment.content.len() < SESSION_FROM_BYTES {
-        let mut object = attachment.properties();
-        object["@odata.type"] = json!("#microsoft.graph.fileAttachment");
-        object["contentBytes"] = json!(STANDARD.encode(&attachment.content));
-        return client.json(call.json(&object)).await.map(drop);
+        return inline(client, call, attachment).await;
     }
     let mut item = attachment.properties();
     item["attachmentType"] = json!("file");
     item["size"] = json!(attachment.content.len());
     // A session without content leaves nothing behind, so that it may be asked for twice.
-    let call = call
+    let open = call
+        .clone()
         .path(&[segment("createUploadSession")])?
         .repeat(Repeat::Safe);
-    let session = client
-        .json(call.json(&json!({"AttachmentItem": item})))
-        .await?;
-    let url = upload::session_url(ABOUT, &session)?;
-    send(client, ABOUT, &url, &attachment.content).await
+    match client
+        .json(open.json(&json!({"AttachmentItem": item})))
+        .await
+    {
+        Ok(session) => {
+            let url = upload::session_url(ABOUT, &session)?;
+            send(client, ABOUT, &url, &attachment.content).await
+        }
+        // Where the border of 3 MB lies exactly is not documented.
+        Err(error)
+            if error
+                .code()
+                .is_some_and(|code| code.eq_ignore_ascii_case(TOO_SMALL)) =>
+        {
+            inline(client, call, attachment).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends properties and content in one request.
+async fn inline(client: &GraphClient, call: Call, attachment: &NewAttachment) -> Result<()> {
+    let mut object = attachment.properties();
+    object["@odata.type"] = json!("#microsoft.graph.fileAttachment");
+    object["contentBytes"] = json!(STANDARD.encode(&attachment.content));
+    client.json(call.json(&object)).await.map(drop)
 }
 
 /// Sends the content piece by piece, each as often as the policy allows.
@@ -131,6 +150,8 @@ async fn send(client: &GraphClient, about: &'static str, url: &Url, content: &By
 
 /// From this length an upload session is used, in bytes (attach large files, 2021).
 const SESSION_FROM_BYTES: usize = 3_000_000;
+/// The code of a session refused because one request would do.
+const TOO_SMALL: &str = "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize";
 /// The longest attachment, in bytes (same page).
 const MAX_BYTES: usize = 150 << 20;
 /// The length of a piece, in bytes: below the 4 MB of the same page.
