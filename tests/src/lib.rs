@@ -3,6 +3,7 @@
 mod change;
 pub mod compare;
 pub mod counters;
+pub mod fault;
 pub mod generate;
 mod mime;
 pub mod server;
@@ -10,6 +11,7 @@ pub mod tenant;
 
 pub use change::{ChangeSpec, ChangeSummary};
 pub use counters::Counters;
+pub use fault::{Fault, FaultPlan, FaultRule};
 pub use generate::TenantSpec;
 pub use server::{ByteStream, Server};
 pub use tenant::{App, MailboxKind, MessageInfo, NewMessage, Tenant, Urls, UserInfo};

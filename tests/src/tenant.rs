@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::counters::Counters;
+use crate::fault::FaultPlan;
 use crate::generate::letter::Cast;
 
 pub use app::{App, Permission};
@@ -62,6 +63,8 @@ pub(crate) struct State {
     /// Attachments on their way in, by the token of their session.
     pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
     pub(crate) mail_uploads_opened: u64,
+    /// What goes wrong.
+    pub(crate) faults: FaultPlan,
     /// Who writes generated mail.
     pub(crate) cast: Arc<Cast>,
 }
@@ -80,6 +83,7 @@ impl Tenant {
             uploads: BTreeMap::new(),
             mail_uploads: BTreeMap::new(),
             mail_uploads_opened: 0,
+            faults: FaultPlan::default(),
             cast: Arc::default(),
         };
         Self {
