@@ -1,0 +1,143 @@
+//! Putting and reading objects by the rules of the store, and keeping the index up to date.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Store;
+use crate::backend::{Backend, ObjectName, Put};
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::segment::Segment;
+use crate::offload::offload;
+use crate::seal::{ObjectKind, open_object, seal_object};
+
+/// Tries to put one object before giving up.
+const PUT_TRIES: u32 = 3;
+
+/// What lies under a name after a put.
+#[derive(Debug)]
+pub(crate) enum Resolved {
+    /// Our bytes, whoever was told so.
+    Ours,
+    /// Other bytes.
+    Other(Bytes),
+}
+
+/// Puts an object; "already exists", and no answer, are settled by reading it back.
+pub(crate) async fn put_resolved(
+    backend: &dyn Backend,
+    name: &ObjectName,
+    bytes: Bytes,
+) -> Result<Resolved> {
+    let mut trouble = None;
+    for _ in 0..PUT_TRIES {
+        match backend.put_new(name, bytes.clone()).await {
+            Ok(Put::Created) => return Ok(Resolved::Ours),
+            Ok(Put::AlreadyExists) => {}
+            Err(cause) if cause.is_retryable() => trouble = Some(cause),
+            Err(cause) => return Err(cause),
+        }
+        match backend.get(name, None).await {
+            Ok(found) if found == bytes => return Ok(Resolved::Ours),
+            Ok(found) => return Ok(Resolved::Other(found)),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {
+                trouble.get_or_insert(cause);
+            }
+            Err(cause) => return Err(cause),
+        }
+    }
+    Err(trouble.unwrap_or_else(|| {
+        Error::new(
+            ErrorKind::Backend,
+            format!("object {name}: neither there nor created"),
+        )
+    }))
+}
+
+impl Store {
+    /// Seals and puts a small object under a name that must be free.
+    pub(crate) async fn put_object(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+        plain: Vec<u8>,
+    ) -> Result<Resolved> {
+        let sealed = self.seal(kind, name, plain).await?;
+        put_resolved(self.backend().as_ref(), name, sealed).await
+    }
+
+    /// Seals a small object.
+    pub(crate) async fn seal(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+        plain: Vec<u8>,
+    ) -> Result<Bytes> {
+        let (keys, environment) = (Arc::clone(self.keys()), Arc::clone(self.environment()));
+        let name = name.clone();
+        let sealed = offload(self.offload().as_ref(), move || {
+            seal_object(&keys, kind, name.as_str(), &plain, environment.as_ref())
+        });
+        sealed.await?.map(Bytes::from)
+    }
+
+    /// Opens a small object that was read under `name`.
+    pub(crate) async fn open_sealed(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+        sealed: Bytes,
+    ) -> Result<Vec<u8>> {
+        let (keys, name) = (Arc::clone(self.keys()), name.clone());
+        let opened = offload(self.offload().as_ref(), move || {
+            open_object(&keys, kind, name.as_str(), &sealed)
+        });
+        opened.await?
+    }
+
+    /// Reads and opens a small object.
+    pub(crate) async fn get_object(&self, kind: ObjectKind, name: &ObjectName) -> Result<Vec<u8>> {
+        let sealed = self.backend().get(name, None).await?;
+        self.open_sealed(kind, name, sealed).await
+    }
+
+    /// Reads one segment.
+    pub(crate) async fn read_segment(&self, name: &ObjectName) -> Result<Segment> {
+        let plain = self.get_object(ObjectKind::Segment, name).await?;
+        let name = name.clone();
+        offload(self.offload().as_ref(), move || {
+            Segment::decode(&plain).map_err(|cause| {
+                Error::damaged(format_args!("object {name}"), "its records").with_source(cause)
+            })
+        })
+        .await?
+    }
+
+    /// Loads the segments that the cache does not have yet; returns whether there were any.
+    ///
+    /// A segment that is gone makes the whole cache be loaded again. A damaged segment is an
+    /// error: it can be rebuilt from the tables of its packs.
+    pub(crate) async fn refresh_index(&self) -> Result<bool> {
+        let listed = self.backend().list("segments/").await?;
+        let mut loaded = self.index(|index| index.segments()).await?;
+        let names: BTreeSet<&str> = listed.iter().map(|info| info.name.as_str()).collect();
+        let mut changed = false;
+        if loaded.iter().any(|name| !names.contains(name.as_str())) {
+            self.index(|index| index.clear()).await?;
+            loaded.clear();
+            changed = true;
+        }
+        for info in &listed {
+            if loaded.contains(info.name.as_str()) {
+                continue;
+            }
+            let segment = self.read_segment(&info.name).await?;
+            let name = info.name.clone();
+            self.index(move |index| index.insert(name.as_str(), &segment))
+                .await?;
+            changed = true;
+        }
+        Ok(changed)
+    }
+}
