@@ -320,7 +320,8 @@ async fn copy(client: &Client, source: &str, destination: &str) {
             "/users/{source}/messages/{}?$expand=attachments",
             message.id
         );
-        let (_, mut body) = client.get(&url).await;
+        let (status, mut body) = client.get(&url).await;
+        assert_eq!(status, 200, "{body}");
         let flags = i64::from(body["isRead"] == json!(true)) + 8 * i64::from(message.draft);
         body["singleValueExtendedProperties"] = json!([
             {"id": "Integer 0x0E07", "value": flags.to_string()},
