@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::local::LocalBackend;
+pub(crate) use self::local::{create_directories, sync_directory};
 pub use self::memory::MemoryBackend;
 pub use self::probe::probe;
 use crate::error::{Error, ErrorKind, Result};

@@ -15,8 +15,10 @@ pub type Job = Box<dyn FnOnce() + Send>;
 pub trait Offload: fmt::Debug + Send + Sync {
     /// Runs `job` to its end, or drops it unrun when that is no longer possible.
     ///
-    /// *Cancel safety*: when the future is dropped, a job that started still runs to its end; one
-    /// that has not started is dropped.
+    /// The first poll hands the job over: from then on it needs no further poll to be run, so that
+    /// callers may keep several jobs under way and wait for one of them.
+    ///
+    /// *Cancel safety*: when the future is dropped, a job that was handed over still runs.
     async fn run(&self, job: Job);
 }
 
@@ -84,14 +86,20 @@ impl Default for TokioOffload {
 #[async_trait]
 impl Offload for TokioOffload {
     async fn run(&self, job: Job) {
-        let Ok(permit) = self.permits.clone().acquire_owned().await else {
-            return; // The semaphore is never closed; the job is dropped, and its caller told.
-        };
-        let work = move || {
-            let _held = permit;
-            job();
-        };
-        if let Err(cause) = tokio::task::spawn_blocking(work).await {
+        let permits = std::sync::Arc::clone(&self.permits);
+        // A task of its own waits for the permit: a caller that polls something else meanwhile
+        // must not hold a permit without using it.
+        let task = tokio::spawn(async move {
+            let Ok(permit) = permits.acquire_owned().await else {
+                return Ok(()); // Never closed; the job would be dropped, and its caller told.
+            };
+            let work = move || {
+                let _held = permit;
+                job();
+            };
+            tokio::task::spawn_blocking(work).await
+        });
+        if let Err(cause) = task.await.and_then(|done| done) {
             tracing::error!(%cause, "offloaded work did not finish");
         }
     }
