@@ -95,7 +95,10 @@ pub(crate) mod tests {
     #[test]
     fn equal_change_key_in_the_same_container_is_unchanged() {
         let known = item("a", "1", "k1");
-        assert_eq!(decide(Some(&known), &seen("a", "1", "k1")), Decision::Unchanged);
+        assert_eq!(
+            decide(Some(&known), &seen("a", "1", "k1")),
+            Decision::Unchanged
+        );
         let moved = decide(Some(&known), &seen("b", "1", "k1"));
         assert_eq!(moved, Decision::KeepContent { assumed: true });
     }
@@ -104,7 +107,10 @@ pub(crate) mod tests {
     fn content_is_assumed_only_where_nothing_that_shapes_it_changed() {
         let known = item("a", "1", "k1");
         let mut shown = seen("a", "1", "k2");
-        assert_eq!(decide(Some(&known), &shown), Decision::KeepContent { assumed: true });
+        assert_eq!(
+            decide(Some(&known), &shown),
+            Decision::KeepContent { assumed: true }
+        );
         shown.content_key = Some("other".into());
         assert_eq!(decide(Some(&known), &shown), Decision::Fetch);
         shown.content_key = None;
@@ -119,7 +125,10 @@ pub(crate) mod tests {
         shown.draft = true;
         assert_eq!(decide(Some(&known), &shown), Decision::Fetch);
         shown.content_key_is_proof = true;
-        assert_eq!(decide(Some(&known), &shown), Decision::KeepContent { assumed: false });
+        assert_eq!(
+            decide(Some(&known), &shown),
+            Decision::KeepContent { assumed: false }
+        );
     }
 
     #[test]

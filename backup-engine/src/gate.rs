@@ -168,5 +168,8 @@ struct Retries {
 }
 
 fn stopped() -> Error {
-    Error::new(ErrorKind::Throttled, "the run was asked to stop while the service asked to wait")
+    Error::new(
+        ErrorKind::Throttled,
+        "the run was asked to stop while the service asked to wait",
+    )
 }

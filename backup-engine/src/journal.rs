@@ -15,8 +15,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::{Error, ErrorKind, Result};
 
-pub(crate) use entry::{Edit, Entry};
 use entry::{Decoder, Encoder};
+pub(crate) use entry::{Edit, Entry};
 
 /// Says what the entries of a resource build on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,13 @@ impl Journal {
         let opened = offload(&*work, move || open(&path, store)).await??;
         let (shared, headers) = opened;
         let shared = Arc::new(shared);
-        Ok((Self { shared, offload: work }, headers))
+        Ok((
+            Self {
+                shared,
+                offload: work,
+            },
+            headers,
+        ))
     }
 
     /// Returns the entries of `resource`, in order, with their sequence numbers.
@@ -72,7 +78,8 @@ impl Journal {
     pub(crate) async fn append(&self, header: &Header, sequence: u64, entry: &Entry) -> Result<()> {
         let header = header.clone();
         let plain = entry.encode();
-        self.run(move |shared| shared.append(&header, sequence, &plain)).await
+        self.run(move |shared| shared.append(&header, sequence, &plain))
+            .await
     }
 
     /// Drops the entries of a resource up to `through`, and names what the rest builds on.
@@ -92,7 +99,8 @@ impl Journal {
 
 fn open(path: &Path, store: Store) -> Result<(Shared, Vec<Header>)> {
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|cause| refused(path, &cause).with_source(cause))?;
+        std::fs::create_dir_all(parent)
+            .map_err(|cause| refused(path, &cause).with_source(cause))?;
     }
     let connection = match connect(path) {
         Err(Failed::Unreadable) => {
@@ -158,7 +166,10 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 fn refused(path: &Path, cause: &dyn std::fmt::Display) -> Error {
-    let message = format!("the backup journal {} cannot be opened: {cause}", path.display());
+    let message = format!(
+        "the backup journal {} cannot be opened: {cause}",
+        path.display()
+    );
     Error::new(ErrorKind::Journal, message)
 }
 
@@ -179,7 +190,9 @@ const PURPOSE_ENTRY: &str = "backup-journal entry";
 
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn row(&self, resource: &ResourceId) -> Option<i64> {
@@ -191,12 +204,16 @@ impl Shared {
         let connection = self.lock();
         let mut statement = connection.prepare("SELECT id, header FROM resource ORDER BY id")?;
         let sealed = statement
-            .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?
+            .query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?
             .collect::<Result<Vec<_>, _>>()?;
         let mut headers = Vec::new();
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         for (row, sealed) in sealed {
-            let plain = self.store.open_local(PURPOSE_HEADER, &row.to_le_bytes(), &sealed)?;
+            let plain = self
+                .store
+                .open_local(PURPOSE_HEADER, &row.to_le_bytes(), &sealed)?;
             let header = decode_header(&plain)?;
             rows.insert(header.resource.clone(), row);
             headers.push(header);
@@ -212,7 +229,9 @@ impl Shared {
         let mut statement = connection
             .prepare("SELECT sequence, entry FROM page WHERE resource = ?1 ORDER BY sequence")?;
         let sealed = statement
-            .query_map([row], |found| Ok((found.get::<_, i64>(0)?, found.get::<_, Vec<u8>>(1)?)))?
+            .query_map([row], |found| {
+                Ok((found.get::<_, i64>(0)?, found.get::<_, Vec<u8>>(1)?))
+            })?
             .collect::<Result<Vec<_>, _>>()?;
         let mut entries = Vec::new();
         for (sequence, sealed) in sealed {
@@ -255,12 +274,18 @@ impl Shared {
             params![row, through.cast_signed()],
         )?;
         let rest = transaction
-            .query_row("SELECT 1 FROM page WHERE resource = ?1 LIMIT 1", [row], |_| Ok(()))
+            .query_row(
+                "SELECT 1 FROM page WHERE resource = ?1 LIMIT 1",
+                [row],
+                |_| Ok(()),
+            )
             .optional()?;
         if rest.is_some() {
             let sealed = self.seal_header(header, row)?;
-            transaction
-                .execute("UPDATE resource SET header = ?2 WHERE id = ?1", params![row, sealed])?;
+            transaction.execute(
+                "UPDATE resource SET header = ?2 WHERE id = ?1",
+                params![row, sealed],
+            )?;
         } else {
             transaction.execute("DELETE FROM resource WHERE id = ?1", [row])?;
         }
@@ -276,14 +301,18 @@ impl Shared {
         connection.execute("INSERT INTO resource (header) VALUES (x'')", [])?;
         let row = connection.last_insert_rowid();
         let sealed = self.seal_header(header, row)?;
-        connection
-            .execute("UPDATE resource SET header = ?2 WHERE id = ?1", params![row, sealed])?;
+        connection.execute(
+            "UPDATE resource SET header = ?2 WHERE id = ?1",
+            params![row, sealed],
+        )?;
         Ok(row)
     }
 
     fn seal_header(&self, header: &Header, row: i64) -> Result<Vec<u8>> {
         let plain = encode_header(header);
-        Ok(self.store.seal_local(PURPOSE_HEADER, &row.to_le_bytes(), &plain)?)
+        Ok(self
+            .store
+            .seal_local(PURPOSE_HEADER, &row.to_le_bytes(), &plain)?)
     }
 
     fn remember(&self, header: &Header, row: i64) {
@@ -307,7 +336,12 @@ fn encode_header(header: &Header) -> Vec<u8> {
     for lease in &header.leases {
         out.bytes(lease.as_bytes());
     }
-    out.bytes(header.base.as_ref().map_or(&[], |id| id.as_bytes().as_slice()));
+    out.bytes(
+        header
+            .base
+            .as_ref()
+            .map_or(&[], |id| id.as_bytes().as_slice()),
+    );
     out.0
 }
 
@@ -320,7 +354,13 @@ fn decode_header(bytes: &[u8]) -> Result<Header> {
     }
     let base = match input.bytes()? {
         [] => None,
-        id => Some(SnapshotId::from_bytes(id.try_into().map_err(|_| entry::malformed())?)),
+        id => Some(SnapshotId::from_bytes(
+            id.try_into().map_err(|_| entry::malformed())?,
+        )),
     };
-    Ok(Header { resource, leases, base })
+    Ok(Header {
+        resource,
+        leases,
+        base,
+    })
 }

@@ -3,6 +3,10 @@
 //! A source decides nothing about what is stored; it lists, shows and fetches. Every call is one
 //! unit of work: it may be repeated whole, and the engine, not the source, decides when.
 
+mod graph;
+mod one_drive;
+mod outlook;
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -13,6 +17,9 @@ use backup_store::{Gatherer, Timestamp};
 
 use crate::error::Result;
 use crate::selection::Selection;
+
+pub use one_drive::OneDriveSource;
+pub use outlook::OutlookSource;
 
 /// Reads one service.
 #[async_trait]
@@ -50,12 +57,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     }
 
     /// Reads one page of `feed`, from its beginning if there is no cursor.
-    async fn page(
-        &self,
-        resource: &Resource,
-        feed: &Feed,
-        cursor: Option<&Cursor>,
-    ) -> Result<Page>;
+    async fn page(&self, resource: &Resource, feed: &Feed, cursor: Option<&Cursor>)
+    -> Result<Page>;
+
+    /// Returns the form in which [`fetch`](Self::fetch) brings the content.
+    fn content_form(&self) -> RepresentationKind;
 
     /// Returns how many items one call of [`fetch`](Self::fetch) may carry.
     fn fetch_batch(&self) -> usize {
@@ -78,6 +84,9 @@ pub trait Source: fmt::Debug + Send + Sync {
 
     /// Reads the present place and properties of one item; `None` if it is not there any more.
     async fn locate(&self, resource: &Resource, item_id: &str) -> Result<Option<SeenItem>>;
+
+    /// Tells whether a container is still there.
+    async fn has_container(&self, resource: &Resource, container_id: &str) -> Result<bool>;
 }
 
 /// Says what a refusal of the service concerns.

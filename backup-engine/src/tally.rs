@@ -55,6 +55,11 @@ impl Tally {
         }
     }
 
+    /// Tells whether `id` was shown.
+    pub(crate) fn has(&self, id: IdHash) -> bool {
+        self.fates.contains_key(&id)
+    }
+
     /// Notes that `id` is deleted.
     pub(crate) fn removed(&mut self, id: IdHash) {
         self.fates.remove(&id);

@@ -68,7 +68,11 @@ impl View {
     pub(crate) async fn open(trees: Trees, parent: Option<&Snapshot>) -> Result<Self> {
         let empty = trees.empty();
         let roots = parent.map_or(
-            Roots { containers: empty, items: empty, notes: empty },
+            Roots {
+                containers: empty,
+                items: empty,
+                notes: empty,
+            },
             |snapshot| Roots {
                 containers: snapshot.containers,
                 items: snapshot.items,
@@ -127,7 +131,8 @@ impl View {
             let shadow = Shadow::open(&self.trees, enumeration).await?;
             self.shadows.insert(enumeration.feed.clone(), shadow);
             if let Some(cursor) = &enumeration.cursor {
-                self.cursors.insert(enumeration.feed.clone(), cursor.clone());
+                self.cursors
+                    .insert(enumeration.feed.clone(), cursor.clone());
             }
         }
         Ok(())
@@ -251,7 +256,9 @@ impl View {
                 None => keys.remove(key),
             };
         }
-        keys.iter().map(|key| Ok(ItemKey::decode(key)?.id)).collect()
+        keys.iter()
+            .map(|key| Ok(ItemKey::decode(key)?.id))
+            .collect()
     }
 
     /// Applies one entry.
@@ -287,18 +294,34 @@ impl View {
         u32::try_from(position).unwrap_or(u32::MAX)
     }
 
+    /// What is read to settle it is not in doubt.
+    fn is_settlement(&self, feed: u32) -> bool {
+        self.feeds.get(feed as usize).is_some_and(String::is_empty)
+    }
+
     async fn apply_edit(&mut self, feed: u32, edit: &Edit) -> Result<()> {
         match edit {
-            Edit::Put { item, fate, note, fetched } => {
+            Edit::Put {
+                item,
+                fate,
+                note,
+                fetched,
+            } => {
                 self.tally.shown(IdHash::of(&item.key.id), *fate);
                 self.tally.add_bytes(*fetched);
                 self.fetched_bytes += fetched;
                 self.put(feed, item, note.as_ref()).await?;
+                if self.is_settlement(feed) {
+                    self.doubtful.remove(&item.key.id);
+                }
             }
             Edit::Same { id, fate } => {
                 self.tally.shown(IdHash::of(id), *fate);
                 self.shown(feed, id);
                 self.clear_unsettled(id).await?;
+                if self.is_settlement(feed) {
+                    self.doubtful.remove(id);
+                }
             }
             Edit::Delete { id } => self.delete(id).await?,
             Edit::Left { id, from } => {
@@ -359,7 +382,10 @@ impl View {
     async fn clear_unsettled(&mut self, id: &str) -> Result<()> {
         if self.left.remove(id)
             && let Some(key) = self.index().await?.key(id)
-            && self.special.get(&key).is_some_and(|note| note.route == ROUTE_UNSETTLED)
+            && self
+                .special
+                .get(&key)
+                .is_some_and(|note| note.route == ROUTE_UNSETTLED)
         {
             self.set_note(key, None);
         }
@@ -380,7 +406,8 @@ impl View {
     }
 
     fn set_note(&mut self, key: ItemKey, note: Option<RunNote>) {
-        self.note_edits.insert(key.encode(), note.as_ref().map(RunNote::encode));
+        self.note_edits
+            .insert(key.encode(), note.as_ref().map(RunNote::encode));
         match note {
             Some(note) if !note.content_assumed => {
                 self.special.insert(key, note);
@@ -394,8 +421,10 @@ impl View {
     fn put_container(&mut self, container: &Container) {
         self.gone_containers.remove(&container.id);
         self.absent_containers.remove(&container.id);
-        self.container_edits.insert(container.key(), Some(container.encode()));
-        self.containers.insert(container.id.clone(), container.clone());
+        self.container_edits
+            .insert(container.key(), Some(container.encode()));
+        self.containers
+            .insert(container.id.clone(), container.clone());
     }
 
     fn remove_container(&mut self, id: &str) {
@@ -411,9 +440,9 @@ impl View {
         self.left.union(&self.doubtful).cloned().collect()
     }
 
-    /// Takes note that the place of an item was read and agrees with its record.
-    pub(crate) fn settled_in_place(&mut self, id: &str) {
-        self.doubtful.remove(id);
+    /// Tells whether this run has seen the item.
+    pub(crate) fn was_shown(&self, id: &str) -> bool {
+        self.tally.has(IdHash::of(id))
     }
 
     /// Returns the containers that an enumeration did not show, or whose parent is gone.
@@ -422,8 +451,16 @@ impl View {
             let parent = container.parent.as_ref();
             parent.is_some_and(|parent| self.gone_containers.contains(parent))
         };
-        let orphans = self.containers.values().filter(orphan).map(|c| c.id.clone());
-        self.absent_containers.iter().cloned().chain(orphans).collect()
+        let orphans = self
+            .containers
+            .values()
+            .filter(orphan)
+            .map(|c| c.id.clone());
+        self.absent_containers
+            .iter()
+            .cloned()
+            .chain(orphans)
+            .collect()
     }
 
     /// Takes note that a container was read and is there.
@@ -436,7 +473,10 @@ impl View {
         let mut leftovers = Vec::new();
         for container in std::mem::take(&mut self.gone_containers) {
             let ids = self.ids_in(&Scope::Container(container.clone())).await?;
-            let open = ids.into_iter().filter(|id| !self.left.contains(id)).collect::<Vec<_>>();
+            let open = ids
+                .into_iter()
+                .filter(|id| !self.left.contains(id))
+                .collect::<Vec<_>>();
             if !open.is_empty() {
                 leftovers.push((container, open));
             }
@@ -446,8 +486,12 @@ impl View {
 
     /// Returns the notes of the items that are in quarantine.
     pub(crate) fn in_quarantine(&self) -> Vec<(ItemKey, RunNote)> {
-        let open = self.special.iter().filter(|(_, note)| note.route != ROUTE_UNSETTLED);
-        open.map(|(key, note)| (key.clone(), note.clone())).collect()
+        let open = self
+            .special
+            .iter()
+            .filter(|(_, note)| note.route != ROUTE_UNSETTLED);
+        open.map(|(key, note)| (key.clone(), note.clone()))
+            .collect()
     }
 
     /// Returns the note of an item in quarantine.
@@ -475,7 +519,11 @@ impl View {
 
     /// Returns how much is held in memory since the last fold: items, and bytes of their content.
     pub(crate) fn since_fold(&self) -> (usize, u64) {
-        let shadows = self.shadows.values().map(Shadow::pending_len).sum::<usize>();
+        let shadows = self
+            .shadows
+            .values()
+            .map(Shadow::pending_len)
+            .sum::<usize>();
         (self.pending.len() + shadows, self.fetched_bytes)
     }
 
@@ -488,10 +536,15 @@ impl View {
                 self.set_note(key, Some(unsettled_note(now)));
             }
         }
-        let edits = std::mem::take(&mut self.container_edits).into_iter().collect();
+        let edits = std::mem::take(&mut self.container_edits)
+            .into_iter()
+            .collect();
         self.roots.containers = self.trees.apply(&self.roots.containers, edits).await?;
         let encode = |(key, item): (Vec<u8>, Option<Item>)| (key, item.map(|item| item.encode()));
-        let edits = std::mem::take(&mut self.pending).into_iter().map(encode).collect();
+        let edits = std::mem::take(&mut self.pending)
+            .into_iter()
+            .map(encode)
+            .collect();
         self.roots.items = self.trees.apply(&self.roots.items, edits).await?;
         let edits = std::mem::take(&mut self.note_edits).into_iter().collect();
         self.roots.notes = self.trees.apply(&self.roots.notes, edits).await?;
@@ -504,9 +557,15 @@ impl View {
 
     /// Returns the cursors of feeds that are not being enumerated anew.
     pub(crate) fn cursors(&self) -> Vec<FeedCursor> {
-        let settled = self.cursors.iter().filter(|(feed, _)| !self.shadows.contains_key(*feed));
+        let settled = self
+            .cursors
+            .iter()
+            .filter(|(feed, _)| !self.shadows.contains_key(*feed));
         settled
-            .map(|(feed, cursor)| FeedCursor { feed: feed.clone(), cursor: cursor.clone() })
+            .map(|(feed, cursor)| FeedCursor {
+                feed: feed.clone(),
+                cursor: cursor.clone(),
+            })
             .collect()
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod ids;
 pub(crate) mod mailbox;
 pub mod message;
 pub(crate) mod people;
+pub(crate) mod public_folders;
 pub(crate) mod uploads;
 pub(crate) mod urls;
 
@@ -56,6 +57,8 @@ pub(crate) struct State {
     pub(crate) requests: u64,
     /// Uploads of files under way, by the name in their address.
     pub(crate) uploads: BTreeMap<String, drive::Upload>,
+    /// Public folders, and how EWS behaves.
+    pub(crate) ews: public_folders::Ews,
     /// Attachments on their way in, by the token of their session.
     pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
     pub(crate) mail_uploads_opened: u64,
@@ -75,6 +78,7 @@ impl Tenant {
             ticks: 0,
             requests: 0,
             uploads: BTreeMap::new(),
+            ews: public_folders::Ews::new(seed),
             mail_uploads: BTreeMap::new(),
             mail_uploads_opened: 0,
             cast: Arc::default(),

@@ -3,8 +3,8 @@
 //! A live page and a page read back after a crash go through the same value, and so through the
 //! same code. The journal lives on one machine for hours; its layout may change with any version.
 
-use backup_store::{PackId, Timestamp};
 use backup_store::catalog::{Container, Cursor, FeedCursor, Item, RunNote};
+use backup_store::{PackId, Timestamp};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::Scope;
@@ -115,7 +115,12 @@ impl Entry {
         };
         let ended = decode_scope(&mut input)?;
         let at = Timestamp::from_millis(input.number()?.cast_signed());
-        let mut entry = Self { feed, generation, ended, ..Self::new(at) };
+        let mut entry = Self {
+            feed,
+            generation,
+            ended,
+            ..Self::new(at)
+        };
         for _ in 0..input.count()? {
             entry.edits.push(decode_edit(&mut input)?);
         }
@@ -140,7 +145,12 @@ const LAYOUT: u8 = 1;
 
 fn encode_edit(out: &mut Encoder, edit: &Edit) {
     match edit {
-        Edit::Put { item, fate, note, fetched } => {
+        Edit::Put {
+            item,
+            fate,
+            note,
+            fetched,
+        } => {
             out.byte(0);
             out.bytes(&item.key.encode());
             out.bytes(&item.encode());
@@ -183,7 +193,12 @@ fn decode_edit(input: &mut Decoder<'_>) -> Result<Edit> {
                 note => Some(RunNote::decode(note)?),
             };
             let fetched = input.number()?;
-            Edit::Put { item, fate, note, fetched }
+            Edit::Put {
+                item,
+                fate,
+                note,
+                fetched,
+            }
         }
         1 => {
             let id = input.text()?;
@@ -309,7 +324,10 @@ impl<'a> Decoder<'a> {
 }
 
 pub(super) fn malformed() -> Error {
-    Error::new(ErrorKind::Journal, "the backup journal holds an entry that cannot be read")
+    Error::new(
+        ErrorKind::Journal,
+        "the backup journal holds an entry that cannot be read",
+    )
 }
 
 #[cfg(test)]
@@ -347,7 +365,12 @@ mod tests {
             modified: None,
             properties: None,
         };
-        let put = |item, fate, note| Edit::Put { item: Box::new(item), fate, note, fetched: 7 };
+        let put = |item, fate, note| Edit::Put {
+            item: Box::new(item),
+            fate,
+            note,
+            fetched: 7,
+        };
         Entry {
             feed: "inbox".into(),
             generation: Some([7; 16]),
@@ -356,15 +379,27 @@ mod tests {
             edits: vec![
                 put(item("a", "1", "k1"), Fate::Stored, None),
                 put(refused, Fate::Quarantined, Some(note())),
-                Edit::Same { id: "3".into(), fate: Fate::Unchanged },
+                Edit::Same {
+                    id: "3".into(),
+                    fate: Fate::Unchanged,
+                },
                 Edit::Delete { id: "4".into() },
-                Edit::Left { id: "5".into(), from: "a".into() },
-                Edit::Keep { id: "6".into(), note: note() },
+                Edit::Left {
+                    id: "5".into(),
+                    from: "a".into(),
+                },
+                Edit::Keep {
+                    id: "6".into(),
+                    note: note(),
+                },
                 Edit::Container(Box::new(container)),
                 Edit::SameContainer { id: "b".into() },
                 Edit::ContainerGone { id: "c".into() },
             ],
-            cursors: vec![FeedCursor { feed: "inbox".into(), cursor: Cursor::new("next") }],
+            cursors: vec![FeedCursor {
+                feed: "inbox".into(),
+                cursor: Cursor::new("next"),
+            }],
             packs: vec![PackId::from_bytes([1; 16])],
         }
     }

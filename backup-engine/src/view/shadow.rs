@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 use backup_store::catalog::{Enumeration, Item, ItemKey, ItemState, RunNote};
 use backup_store::{Timestamp, TreeRoot};
 
-use super::{ROUTE_GRAPH, View};
 use super::index::Index;
+use super::{ROUTE_GRAPH, View};
 use crate::error::Result;
 use crate::journal::{Edit, Entry};
 use crate::source::Scope;
@@ -86,7 +86,10 @@ impl Shadow {
 
     pub(super) async fn fold(&mut self, trees: &Trees) -> Result<()> {
         let encode = |(key, item): (Vec<u8>, Option<Item>)| (key, item.map(|item| item.encode()));
-        let edits = std::mem::take(&mut self.pending).into_iter().map(encode).collect();
+        let edits = std::mem::take(&mut self.pending)
+            .into_iter()
+            .map(encode)
+            .collect();
         self.root = trees.apply(&self.root, edits).await?;
         Ok(())
     }
@@ -101,7 +104,12 @@ impl View {
         edit: &Edit,
     ) -> Result<()> {
         match edit {
-            Edit::Put { item, fate, note, fetched } => {
+            Edit::Put {
+                item,
+                fate,
+                note,
+                fetched,
+            } => {
                 self.tally.shown(IdHash::of(&item.key.id), *fate);
                 self.tally.add_bytes(*fetched);
                 self.fetched_bytes += fetched;
@@ -173,7 +181,10 @@ impl View {
             }
         }
         if !matches!(scope, Scope::Container(_)) {
-            let absent = self.containers.keys().filter(|id| !shadow.containers.contains(*id));
+            let absent = self
+                .containers
+                .keys()
+                .filter(|id| !shadow.containers.contains(*id));
             self.absent_containers.extend(absent.cloned());
         }
         Ok(())
