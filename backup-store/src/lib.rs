@@ -4,6 +4,8 @@ pub mod backend;
 pub mod catalog;
 mod chunker;
 mod codec;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod content;
 mod environment;
 mod error;
