@@ -5,6 +5,8 @@ pub mod catalog;
 mod check;
 mod chunker;
 mod codec;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod content;
 mod environment;
 mod error;

@@ -4,7 +4,7 @@ pub(crate) mod attachment;
 pub(crate) mod files;
 mod folders;
 pub(crate) mod letter;
-mod mail;
+pub(crate) mod mail;
 mod people;
 pub(crate) mod text;
 

@@ -27,11 +27,12 @@ impl Checker<'_> {
                 add(&mut problems, &found);
             }
             // What is known to be missing is not read as well.
-            if self.depth == CheckDepth::AllData && problems.is_empty() {
-                if let Err(cause) = self.read_whole(content).await {
-                    let object = format!("content {}", content.hash);
-                    problems.extend(self.findings.note(object, chain(&cause)));
-                }
+            if self.depth == CheckDepth::AllData
+                && problems.is_empty()
+                && let Err(cause) = self.read_whole(content).await
+            {
+                let object = format!("content {}", content.hash);
+                problems.extend(self.findings.note(object, chain(&cause)));
             }
             self.contents.note_problems(key, &problems);
             problems

@@ -14,7 +14,7 @@ use restore_engine::{
 
 /// How an effect goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Break {
+pub(crate) enum Break {
     /// The program ends before the effect.
     CrashBefore,
     /// The program ends after the effect, before it knows.
@@ -27,7 +27,7 @@ pub enum Break {
 
 /// In what the destination is not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lying {
+pub(crate) enum Lying {
     Never,
     /// What is read back of items of this name differs.
     About(&'static str),
@@ -55,7 +55,7 @@ struct State {
 }
 
 #[derive(Debug)]
-pub struct MemoryTarget {
+pub(crate) struct MemoryTarget {
     service: Service,
     lying: Lying,
     state: Mutex<State>,
@@ -63,7 +63,7 @@ pub struct MemoryTarget {
 
 impl MemoryTarget {
     /// A mailbox (`Outlook`) with an inbox and sent items, or a drive.
-    pub fn new(service: Service) -> Self {
+    pub(crate) fn new(service: Service) -> Self {
         let mut state = State::default();
         if service == Service::Outlook {
             for (id, name) in [("inbox", "Inbox"), ("sentitems", "Sent Items")] {
@@ -80,23 +80,23 @@ impl MemoryTarget {
         }
     }
 
-    pub fn lying(mut self, lying: Lying) -> Self {
+    pub(crate) fn lying(mut self, lying: Lying) -> Self {
         self.lying = lying;
         self
     }
 
     /// Lets effect number `at`, from 1, go wrong.
-    pub fn break_at(&self, at: u32, how: Break) {
+    pub(crate) fn break_at(&self, at: u32, how: Break) {
         let mut state = self.state.lock().unwrap();
         state.effects = 0;
         state.breaks = Some((at, how));
     }
 
-    pub fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.state.lock().unwrap().breaks = None;
     }
 
-    pub fn effects(&self) -> u32 {
+    pub(crate) fn effects(&self) -> u32 {
         self.state.lock().unwrap().effects
     }
 
@@ -119,7 +119,7 @@ impl MemoryTarget {
     }
 
     /// Puts an item into the folder with this name, directly under the top.
-    pub fn put_in(&self, folder: &str, name: &str, content: &[u8]) {
+    pub(crate) fn put_in(&self, folder: &str, name: &str, content: &[u8]) {
         let id = {
             let state = self.state.lock().unwrap();
             let mut found = state.containers.iter();
@@ -133,7 +133,7 @@ impl MemoryTarget {
     }
 
     /// Removes all items of this name.
-    pub fn lose(&self, name: &str) {
+    pub(crate) fn lose(&self, name: &str) {
         self.state
             .lock()
             .unwrap()
@@ -142,7 +142,7 @@ impl MemoryTarget {
     }
 
     /// Shows everything as sorted lines of path and content.
-    pub fn show(&self) -> Vec<String> {
+    pub(crate) fn show(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
         let path = |id: &str| {
             let (mut at, mut path) = (id, String::new());

@@ -16,17 +16,17 @@ use backup_store::{
 };
 use tempfile::TempDir;
 
-pub use memory_target::{Break, Lying, MemoryTarget};
+pub(crate) use memory_target::{Break, Lying, MemoryTarget};
 
 /// A store in memory, and a directory for spools and journals.
 #[derive(Debug)]
-pub struct World {
-    pub store: Store,
-    pub dir: TempDir,
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) dir: TempDir,
 }
 
 /// One folder of a snapshot: id, parent, name, well-known name.
-pub type Folder = (
+pub(crate) type Folder = (
     &'static str,
     Option<&'static str>,
     &'static str,
@@ -35,13 +35,13 @@ pub type Folder = (
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, Default)]
-pub struct Seed {
-    pub folders: Vec<Folder>,
+pub(crate) struct Seed {
+    pub(crate) folders: Vec<Folder>,
     /// Container, name, content; no content stands for an item that could not be stored.
-    pub items: Vec<(String, String, Option<Vec<u8>>)>,
+    pub(crate) items: Vec<(String, String, Option<Vec<u8>>)>,
 }
 
-pub async fn world() -> World {
+pub(crate) async fn world() -> World {
     let mut create = CreateOptions::default();
     create.kdf = backup_store::KdfParams::minimum();
     let backend = Arc::new(MemoryBackend::new());
@@ -60,7 +60,7 @@ pub async fn world() -> World {
 }
 
 /// The folders and items most tests use: 3 levels, 7 items, one of which could not be stored.
-pub fn mailbox() -> Seed {
+pub(crate) fn mailbox() -> Seed {
     let item = |container: &str, name: &str| {
         (
             container.to_owned(),
@@ -90,7 +90,7 @@ pub fn mailbox() -> Seed {
 }
 
 /// Publishes a snapshot with what `seed` says.
-pub async fn snapshot(world: &World, service: Service, seed: &Seed) -> SnapshotEntry {
+pub(crate) async fn snapshot(world: &World, service: Service, seed: &Seed) -> SnapshotEntry {
     let environment = world.store.environment().clone();
     let run = RunId::random(environment.as_ref()).unwrap();
     let spool_dir = world.dir.path().join(format!("spool-{run}"));
