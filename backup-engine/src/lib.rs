@@ -1,1 +1,30 @@
 #![doc = include_str!("../README.md")]
+
+mod change;
+pub mod error;
+pub mod events;
+mod gate;
+mod job;
+mod journal;
+pub mod options;
+mod page;
+mod publish;
+mod reader;
+pub mod report;
+mod resource;
+mod retry;
+pub mod selection;
+pub mod source;
+mod tally;
+mod trees;
+mod view;
+
+pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, Observer, Silent};
+pub use job::BackupJob;
+pub use options::{BackupOptions, RetryLimits};
+pub use report::{
+    LeftOut, QuarantinedItem, ResourceOutcome, ResourceReport, RunOutcome, RunReport,
+};
+pub use selection::{Selection, Users};
+pub use source::{OneDriveSource, OutlookSource, Source};

@@ -1,1 +1,46 @@
 #![doc = include_str!("../README.md")]
+
+pub mod backend;
+pub mod catalog;
+mod check;
+mod chunker;
+mod codec;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod content;
+mod environment;
+mod error;
+mod id;
+mod index;
+mod keys;
+mod offload;
+mod pack;
+mod reader;
+mod seal;
+mod slots;
+mod snapshots;
+mod stop;
+mod store;
+mod time;
+pub mod tree;
+mod writer;
+
+pub use self::backend::{
+    Backend, Capabilities, LocalBackend, MemoryBackend, ObjectInfo, ObjectName, Put,
+};
+pub use self::check::{CheckDepth, CheckPhase, CheckProgress, CheckReport, Dependent, Problem};
+pub use self::content::{ContentClass, ContentRef};
+pub use self::environment::{Environment, SystemEnvironment};
+pub use self::error::{Error, ErrorKind, Result};
+pub use self::id::{ChunkId, ContentHash, LeaseId, PackId, RunId, SnapshotId, StoreId, TreeRoot};
+pub use self::keys::passphrase::{KdfParams, Passphrase};
+#[cfg(feature = "tokio")]
+pub use self::offload::TokioOffload;
+pub use self::offload::{InlineOffload, Job, Offload, offload};
+pub use self::reader::ContentReader;
+pub use self::seal::FORMAT_VERSION;
+pub use self::snapshots::SnapshotListing;
+pub use self::stop::StopSignal;
+pub use self::store::{CreateOptions, Store, StoreOptions};
+pub use self::time::Timestamp;
+pub use self::writer::{ContentWriter, Gatherer, PageReceipt, Writer, WriterOptions};

@@ -88,6 +88,18 @@ impl Error {
         self
     }
 
+    /// Returns the same error once more, for several callers who waited for one outcome.
+    pub(crate) fn shared(original: &std::sync::Arc<Self>) -> Self {
+        Self(Box::new(Inner {
+            kind: original.0.kind,
+            message: original.0.message.clone(),
+            service_code: original.0.service_code.clone(),
+            request_id: original.0.request_id.clone(),
+            retry_after: original.0.retry_after,
+            source: Some(Box::new(std::sync::Arc::clone(original))),
+        }))
+    }
+
     /// Returns what went wrong, coarsely.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

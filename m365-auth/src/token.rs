@@ -1,5 +1,9 @@
 //! The token seam: what a client needs to know of tokens, and nothing of where they come from.
 
+mod cached;
+mod client;
+mod identity_error;
+
 use std::fmt;
 use std::time::SystemTime;
 
@@ -7,6 +11,10 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::secret::Secret;
+
+pub use cached::CachedTokenProvider;
+pub use client::TokenClient;
+pub use identity_error::IdentityError;
 
 /// Names whom a token is for, as the scope prefix of the identity platform.
 ///

@@ -1,6 +1,10 @@
 //! The transport seam: one HTTP request in, one streamed response out.
 
 mod body;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+mod service;
+pub(crate) mod trace;
 
 use std::fmt;
 
@@ -8,7 +12,10 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 
+#[cfg(feature = "reqwest")]
+pub use self::reqwest::{Proxy, ReqwestTransport, TransportOptions};
 pub use body::Body;
+pub use service::ServiceTransport;
 
 /// Sends one HTTP request and returns its response with a streamed body.
 ///

@@ -1,1 +1,20 @@
 #![doc = include_str!("../README.md")]
+
+pub mod client;
+pub mod drive;
+pub mod entity;
+pub mod error;
+pub mod mail;
+mod odata;
+pub mod page;
+mod retry_after;
+mod upload;
+pub mod users;
+
+pub use client::{GraphClient, GraphOptions};
+pub use drive::{Download, Drive, DriveClient, DriveItem, OnConflict, QuickXorHash, UploadOptions};
+pub use entity::Entity;
+pub use error::{Error, ErrorKind, Result};
+pub use mail::{Mail, MailFolder, Message, NewAttachment, Recipient};
+pub use page::{Change, DeltaLink, DeltaNext, DeltaPage, Page, PageLink, RemovedReason};
+pub use users::{MailboxSettings, User};

@@ -1,0 +1,146 @@
+//! Change: what must be done for an item that a feed shows. Pure.
+
+use backup_store::catalog::{Item, ItemState};
+
+use crate::source::SeenItem;
+
+/// Says what must be done for an item that was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Decision {
+    /// Nothing: the record holds this state.
+    Unchanged,
+    /// New properties, the content as it is; no request.
+    KeepContent {
+        /// Whether equal content is assumed, not proven.
+        assumed: bool,
+    },
+    /// Its content must be fetched.
+    Fetch,
+    /// It has no content that can be fetched, for a known reason.
+    Skip,
+}
+
+/// Decides from the record and from what was shown.
+pub(crate) fn decide(known: Option<&Item>, seen: &SeenItem) -> Decision {
+    if seen.skip.is_some() {
+        return Decision::Skip;
+    }
+    let Some(known) = known else {
+        return Decision::Fetch;
+    };
+    if known.state != ItemState::Stored {
+        return Decision::Fetch;
+    }
+    if known.change_key == seen.change_key && known.key.container == seen.container {
+        return Decision::Unchanged;
+    }
+    let same_content = known.content_key.is_some() && known.content_key == seen.content_key;
+    if same_content && seen.content_key_is_proof {
+        return Decision::KeepContent { assumed: false };
+    }
+    if same_content && !seen.draft && !known.draft {
+        return Decision::KeepContent { assumed: true };
+    }
+    Decision::Fetch
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use backup_store::Timestamp;
+    use backup_store::catalog::{ItemKey, ItemKind};
+
+    use super::*;
+
+    pub(crate) fn item(container: &str, id: &str, change_key: &str) -> Item {
+        Item {
+            key: ItemKey {
+                container: container.into(),
+                created: Timestamp::from_millis(1_000),
+                id: id.into(),
+            },
+            kind: ItemKind::Message,
+            name: "subject".into(),
+            sender: None,
+            recipients: Vec::new(),
+            change_key: change_key.into(),
+            content_key: Some("content".into()),
+            size_bytes: 10,
+            modified: None,
+            draft: false,
+            state: ItemState::Stored,
+            representations: Vec::new(),
+        }
+    }
+
+    pub(crate) fn seen(container: &str, id: &str, change_key: &str) -> SeenItem {
+        SeenItem {
+            id: id.into(),
+            container: container.into(),
+            created: Timestamp::from_millis(1_000),
+            kind: ItemKind::Message,
+            name: "subject".into(),
+            sender: None,
+            recipients: Vec::new(),
+            change_key: change_key.into(),
+            content_key: Some("content".into()),
+            content_key_is_proof: false,
+            size_bytes: None,
+            modified: None,
+            draft: false,
+            skip: None,
+            properties: b"{}".to_vec(),
+        }
+    }
+
+    #[test]
+    fn equal_change_key_in_the_same_container_is_unchanged() {
+        let known = item("a", "1", "k1");
+        assert_eq!(
+            decide(Some(&known), &seen("a", "1", "k1")),
+            Decision::Unchanged
+        );
+        let moved = decide(Some(&known), &seen("b", "1", "k1"));
+        assert_eq!(moved, Decision::KeepContent { assumed: true });
+    }
+
+    #[test]
+    fn content_is_assumed_only_where_nothing_that_shapes_it_changed() {
+        let known = item("a", "1", "k1");
+        let mut shown = seen("a", "1", "k2");
+        assert_eq!(
+            decide(Some(&known), &shown),
+            Decision::KeepContent { assumed: true }
+        );
+        shown.content_key = Some("other".into());
+        assert_eq!(decide(Some(&known), &shown), Decision::Fetch);
+        shown.content_key = None;
+        assert_eq!(decide(Some(&known), &shown), Decision::Fetch);
+        assert_eq!(decide(None, &shown), Decision::Fetch);
+    }
+
+    #[test]
+    fn a_draft_is_fetched_even_if_its_content_key_is_equal() {
+        let known = item("a", "1", "k1");
+        let mut shown = seen("a", "1", "k2");
+        shown.draft = true;
+        assert_eq!(decide(Some(&known), &shown), Decision::Fetch);
+        shown.content_key_is_proof = true;
+        assert_eq!(
+            decide(Some(&known), &shown),
+            Decision::KeepContent { assumed: false }
+        );
+    }
+
+    #[test]
+    fn what_is_not_stored_is_tried_again_and_what_cannot_be_is_skipped() {
+        let mut known = item("a", "1", "k1");
+        known.state = ItemState::Quarantined {
+            representation: backup_store::catalog::RepresentationKind::Mime,
+            cause: "corrupt".into(),
+        };
+        let mut shown = seen("a", "1", "k1");
+        assert_eq!(decide(Some(&known), &shown), Decision::Fetch);
+        shown.skip = Some("a notebook has no content of its own".into());
+        assert_eq!(decide(Some(&known), &shown), Decision::Skip);
+    }
+}

@@ -1,0 +1,366 @@
+//! The backup journal: what has been committed since the last published snapshot of each resource.
+//!
+//! It is a SQLite file on this machine. It may be deleted at any time, which costs going back to
+//! the last snapshot and nothing else. Everything in it but row numbers is sealed by the store.
+
+mod entry;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backup_store::catalog::ResourceId;
+use backup_store::{LeaseId, Offload, SnapshotId, Store, offload};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::error::{Error, ErrorKind, Result};
+
+use entry::{Decoder, Encoder};
+pub(crate) use entry::{Edit, Entry};
+
+/// Says what the entries of a resource build on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// The resource.
+    pub(crate) resource: ResourceId,
+    /// The leases under which entries were written, the newest last.
+    pub(crate) leases: Vec<LeaseId>,
+    /// The snapshot to which the entries apply; `None` before the first.
+    pub(crate) base: Option<SnapshotId>,
+}
+
+/// The open journal of one backup set on one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Journal {
+    shared: Arc<Shared>,
+    offload: Arc<dyn Offload>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connection: Mutex<Connection>,
+    store: Store,
+    rows: Mutex<HashMap<ResourceId, i64>>,
+}
+
+impl Journal {
+    /// Opens the journal at `path`, or creates it, and returns what an earlier run left in it.
+    ///
+    /// *Errors*: [`ErrorKind::Journal`] when another process has it open.
+    pub(crate) async fn open(
+        path: &Path,
+        store: &Store,
+        work: Arc<dyn Offload>,
+    ) -> Result<(Self, Vec<Header>)> {
+        let path = path.to_owned();
+        let store = store.clone();
+        let opened = offload(&*work, move || open(&path, store)).await??;
+        let (shared, headers) = opened;
+        let shared = Arc::new(shared);
+        Ok((
+            Self {
+                shared,
+                offload: work,
+            },
+            headers,
+        ))
+    }
+
+    /// Returns the entries of `resource`, in order, with their sequence numbers.
+    pub(crate) async fn entries(&self, resource: &ResourceId) -> Result<Vec<(u64, Entry)>> {
+        let resource = resource.clone();
+        self.run(move |shared| shared.entries(&resource)).await
+    }
+
+    /// Appends one entry in one transaction; when this returns, it survives a crash.
+    ///
+    /// *Cancel safety*: a dropped call may still append.
+    pub(crate) async fn append(&self, header: &Header, sequence: u64, entry: &Entry) -> Result<()> {
+        let header = header.clone();
+        let plain = entry.encode();
+        self.run(move |shared| shared.append(&header, sequence, &plain))
+            .await
+    }
+
+    /// Drops the entries of a resource up to `through`, and names what the rest builds on.
+    pub(crate) async fn cover(&self, header: &Header, through: u64) -> Result<()> {
+        let header = header.clone();
+        self.run(move |shared| shared.cover(&header, through)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = self.shared.clone();
+        offload(&*self.offload, move || job(&shared)).await?
+    }
+}
+
+fn open(path: &Path, store: Store) -> Result<(Shared, Vec<Header>)> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)
+            .map_err(|cause| refused(path, &cause).with_source(cause))?;
+    }
+    let connection = match connect(path) {
+        Err(Failed::Unreadable) => {
+            // A journal that cannot be read is worth no more than none: its loss costs work only.
+            tracing::warn!("the backup journal cannot be read and is started anew");
+            remove(path)?;
+            connect(path)
+        }
+        other => other,
+    };
+    let connection = connection.map_err(|failed| match failed {
+        Failed::Unreadable => refused(path, &"it is not a journal"),
+        Failed::Other(cause) => refused(path, &cause).with_source(cause),
+    })?;
+    let shared = Shared {
+        connection: Mutex::new(connection),
+        store,
+        rows: Mutex::default(),
+    };
+    let headers = shared.headers()?;
+    Ok((shared, headers))
+}
+
+enum Failed {
+    Unreadable,
+    Other(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(cause: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match cause.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => Self::Unreadable,
+            _ => Self::Other(cause),
+        }
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Failed> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version != SCHEMA_VERSION {
+        connection.execute_batch(SCHEMA)?;
+    }
+    Ok(connection)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                return Err(refused(path, &cause).with_source(cause));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn refused(path: &Path, cause: &dyn std::fmt::Display) -> Error {
+    let message = format!(
+        "the backup journal {} cannot be opened: {cause}",
+        path.display()
+    );
+    Error::new(ErrorKind::Journal, message)
+}
+
+const SCHEMA_VERSION: i64 = 1;
+const SCHEMA: &str = "
+    BEGIN IMMEDIATE;
+    DROP TABLE IF EXISTS page;
+    DROP TABLE IF EXISTS resource;
+    CREATE TABLE resource (id INTEGER PRIMARY KEY AUTOINCREMENT, header BLOB NOT NULL);
+    CREATE TABLE page (
+        resource INTEGER NOT NULL, sequence INTEGER NOT NULL, entry BLOB NOT NULL,
+        PRIMARY KEY (resource, sequence)
+    );
+    PRAGMA user_version = 1;
+    COMMIT;";
+const PURPOSE_HEADER: &str = "backup-journal header";
+const PURPOSE_ENTRY: &str = "backup-journal entry";
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn row(&self, resource: &ResourceId) -> Option<i64> {
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.get(resource).copied()
+    }
+
+    fn headers(&self) -> Result<Vec<Header>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare("SELECT id, header FROM resource ORDER BY id")?;
+        let sealed = statement
+            .query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut headers = Vec::new();
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        for (row, sealed) in sealed {
+            let plain = self
+                .store
+                .open_local(PURPOSE_HEADER, &row.to_le_bytes(), &sealed)?;
+            let header = decode_header(&plain)?;
+            rows.insert(header.resource.clone(), row);
+            headers.push(header);
+        }
+        Ok(headers)
+    }
+
+    fn entries(&self, resource: &ResourceId) -> Result<Vec<(u64, Entry)>> {
+        let Some(row) = self.row(resource) else {
+            return Ok(Vec::new());
+        };
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare("SELECT sequence, entry FROM page WHERE resource = ?1 ORDER BY sequence")?;
+        let sealed = statement
+            .query_map([row], |found| {
+                Ok((found.get::<_, i64>(0)?, found.get::<_, Vec<u8>>(1)?))
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut entries = Vec::new();
+        for (sequence, sealed) in sealed {
+            let name = entry_name(row, sequence);
+            let plain = self.store.open_local(PURPOSE_ENTRY, &name, &sealed)?;
+            entries.push((sequence.cast_unsigned(), Entry::decode(&plain)?));
+        }
+        Ok(entries)
+    }
+
+    fn append(&self, header: &Header, sequence: u64, plain: &[u8]) -> Result<()> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        let (row, new) = match self.row(&header.resource) {
+            Some(row) => (row, false),
+            None => (self.insert(&transaction, header)?, true),
+        };
+        let sequence = sequence.cast_signed();
+        let name = entry_name(row, sequence);
+        let sealed = self.store.seal_local(PURPOSE_ENTRY, &name, plain)?;
+        transaction.execute(
+            "INSERT INTO page (resource, sequence, entry) VALUES (?1, ?2, ?3)",
+            params![row, sequence, sealed],
+        )?;
+        transaction.commit()?;
+        if new {
+            self.remember(header, row);
+        }
+        Ok(())
+    }
+
+    fn cover(&self, header: &Header, through: u64) -> Result<()> {
+        let Some(row) = self.row(&header.resource) else {
+            return Ok(());
+        };
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        transaction.execute(
+            "DELETE FROM page WHERE resource = ?1 AND sequence <= ?2",
+            params![row, through.cast_signed()],
+        )?;
+        let rest = transaction
+            .query_row(
+                "SELECT 1 FROM page WHERE resource = ?1 LIMIT 1",
+                [row],
+                |_| Ok(()),
+            )
+            .optional()?;
+        if rest.is_some() {
+            let sealed = self.seal_header(header, row)?;
+            transaction.execute(
+                "UPDATE resource SET header = ?2 WHERE id = ?1",
+                params![row, sealed],
+            )?;
+        } else {
+            transaction.execute("DELETE FROM resource WHERE id = ?1", [row])?;
+        }
+        transaction.commit()?;
+        if rest.is_none() {
+            let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+            rows.remove(&header.resource);
+        }
+        Ok(())
+    }
+
+    fn insert(&self, connection: &Connection, header: &Header) -> Result<i64> {
+        connection.execute("INSERT INTO resource (header) VALUES (x'')", [])?;
+        let row = connection.last_insert_rowid();
+        let sealed = self.seal_header(header, row)?;
+        connection.execute(
+            "UPDATE resource SET header = ?2 WHERE id = ?1",
+            params![row, sealed],
+        )?;
+        Ok(row)
+    }
+
+    fn seal_header(&self, header: &Header, row: i64) -> Result<Vec<u8>> {
+        let plain = encode_header(header);
+        Ok(self
+            .store
+            .seal_local(PURPOSE_HEADER, &row.to_le_bytes(), &plain)?)
+    }
+
+    fn remember(&self, header: &Header, row: i64) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.insert(header.resource.clone(), row);
+    }
+}
+
+/// Binds an entry to its place, so that a row that was moved or copied is refused.
+fn entry_name(row: i64, sequence: i64) -> [u8; 16] {
+    let mut name = [0; 16];
+    name[..8].copy_from_slice(&row.to_le_bytes());
+    name[8..].copy_from_slice(&sequence.to_le_bytes());
+    name
+}
+
+fn encode_header(header: &Header) -> Vec<u8> {
+    let mut out = Encoder(Vec::new());
+    out.text(header.resource.as_str());
+    out.count(header.leases.len());
+    for lease in &header.leases {
+        out.bytes(lease.as_bytes());
+    }
+    out.bytes(
+        header
+            .base
+            .as_ref()
+            .map_or(&[], |id| id.as_bytes().as_slice()),
+    );
+    out.0
+}
+
+fn decode_header(bytes: &[u8]) -> Result<Header> {
+    let mut input = Decoder(bytes);
+    let resource = ResourceId::new(input.text()?);
+    let mut leases = Vec::new();
+    for _ in 0..input.count()? {
+        leases.push(LeaseId::from_bytes(input.id()?));
+    }
+    let base = match input.bytes()? {
+        [] => None,
+        id => Some(SnapshotId::from_bytes(
+            id.try_into().map_err(|_| entry::malformed())?,
+        )),
+    };
+    Ok(Header {
+        resource,
+        leases,
+        base,
+    })
+}

@@ -1,0 +1,72 @@
+//! Options of a backup run, each with its limit.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::selection::Selection;
+
+/// Says how a backup runs.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// The name of the backup set; it stands in every snapshot.
+    pub set: String,
+    /// What is covered.
+    pub selection: Selection,
+    /// How many resources are worked on at once.
+    pub parallel_resources: usize,
+    /// How many requests are in flight for one resource; Exchange allows four for a mailbox.
+    pub requests_per_resource: usize,
+    /// The folder on this machine for the backup journal and for packs not yet uploaded.
+    pub state_dir: PathBuf,
+    /// A resource that has been worked on for this long publishes a checkpoint.
+    pub checkpoint_after: Duration,
+    /// A resource that has stored this many bytes since its last checkpoint publishes one.
+    pub checkpoint_bytes: u64,
+    /// A resource that holds this many changed items in memory publishes a checkpoint.
+    pub checkpoint_items: usize,
+    /// Cursors older than this are written anew, even for a resource without changes.
+    pub cursor_age_max: Duration,
+    /// When to try again, and when to stop trying.
+    pub retry: RetryLimits,
+}
+
+impl Default for BackupOptions {
+    fn default() -> Self {
+        Self {
+            set: "default".into(),
+            selection: Selection::default(),
+            parallel_resources: 8,
+            requests_per_resource: 4,
+            state_dir: PathBuf::from(".m365-backup"),
+            checkpoint_after: Duration::from_secs(5 * 60),
+            checkpoint_bytes: 1 << 30,
+            checkpoint_items: 20_000,
+            cursor_age_max: Duration::from_secs(7 * 24 * 3600),
+            retry: RetryLimits::default(),
+        }
+    }
+}
+
+/// Bounds the trying again of one unit of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryLimits {
+    /// How often a unit that failed for the service's or the network's reasons is tried in all.
+    pub tries_max: u32,
+    /// How long a unit may wait in all, throttling included, before its resource fails.
+    pub wait_max: Duration,
+    /// The first wait where the service names none; it doubles with each try.
+    pub first_wait: Duration,
+    /// The longest wait where the service names none.
+    pub longest_wait: Duration,
+}
+
+impl Default for RetryLimits {
+    fn default() -> Self {
+        Self {
+            tries_max: 8,
+            wait_max: Duration::from_secs(30 * 60),
+            first_wait: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(2 * 60),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Publish: prepared snapshots become visible, many at once, each set in one atomic step.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use backup_store::catalog::{ResourceId, Snapshot};
+use backup_store::{SnapshotId, Writer};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Observer};
+use crate::journal::{Header, Journal};
+
+/// A snapshot whose trees are written, and what of the journal it covers.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) header: Header,
+    pub(crate) through: u64,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// Where prepared snapshots are put.
+#[derive(Debug)]
+pub(crate) struct Outbox(mpsc::UnboundedSender<Prepared>);
+
+/// Publishes what comes through the outbox.
+#[derive(Debug)]
+pub(crate) struct Publisher<'a> {
+    writer: &'a Writer,
+    journal: Journal,
+    observer: &'a dyn Observer,
+    inbox: mpsc::UnboundedReceiver<Prepared>,
+    /// At most one snapshot of a resource: a newer one takes the place of an older one.
+    waiting: BTreeMap<ResourceId, Prepared>,
+    published: HashMap<ResourceId, SnapshotId>,
+}
+
+impl Outbox {
+    pub(crate) fn send(&self, prepared: Prepared) -> Result<()> {
+        self.0.send(prepared).map_err(|_| {
+            Error::new(
+                ErrorKind::Store,
+                "the snapshot could not be handed on: publishing has ended",
+            )
+        })
+    }
+}
+
+impl<'a> Publisher<'a> {
+    /// Creates a publisher and its outbox; it ends when the outbox is dropped.
+    pub(crate) fn new(
+        writer: &'a Writer,
+        journal: Journal,
+        observer: &'a dyn Observer,
+    ) -> (Self, Outbox) {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let publisher = Self {
+            writer,
+            journal,
+            observer,
+            inbox,
+            waiting: BTreeMap::new(),
+            published: HashMap::new(),
+        };
+        (publisher, Outbox(sender))
+    }
+
+    /// Publishes until the outbox is gone, and returns the newest snapshot of each resource.
+    pub(crate) async fn run(mut self) -> Result<HashMap<ResourceId, SnapshotId>> {
+        let mut due = None;
+        loop {
+            let deadline = due.unwrap_or_else(|| Instant::now() + SET_OPEN_MAX);
+            tokio::select! {
+                prepared = self.inbox.recv() => match prepared {
+                    Some(prepared) => {
+                        due.get_or_insert(Instant::now() + SET_OPEN_MAX);
+                        self.waiting.insert(prepared.header.resource.clone(), prepared);
+                        if self.waiting.len() < SET_MAX {
+                            continue;
+                        }
+                    }
+                    None => break,
+                },
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+            self.flush().await?;
+            due = None;
+        }
+        self.flush().await?;
+        Ok(self.published)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let mut prepared = std::mem::take(&mut self.waiting)
+            .into_values()
+            .collect::<Vec<_>>();
+        if prepared.is_empty() {
+            return Ok(());
+        }
+        self.name_parents(&mut prepared).await?;
+        let snapshots = prepared
+            .iter()
+            .map(|prepared| prepared.snapshot.clone())
+            .collect();
+        let published = self.writer.publish(snapshots).await?;
+        for (prepared, id) in prepared.into_iter().zip(published) {
+            let Prepared {
+                mut header,
+                through,
+                ..
+            } = prepared;
+            self.published.insert(header.resource.clone(), id);
+            header.base = Some(id);
+            self.journal.cover(&header, through).await?;
+            self.observer.event(&Event::Checkpoint {
+                resource: header.resource,
+            });
+        }
+        Ok(())
+    }
+
+    /// Names as parent what this run itself has published of a resource: it was not yet known when
+    /// the snapshot was prepared.
+    async fn name_parents(&self, prepared: &mut [Prepared]) -> Result<()> {
+        let again = |prepared: &Prepared| self.published.contains_key(&prepared.header.resource);
+        if !prepared.iter().any(again) {
+            return Ok(());
+        }
+        let listing = self.writer.store().snapshots().await?;
+        for Prepared {
+            header, snapshot, ..
+        } in prepared
+        {
+            let parent = self.published.get(&header.resource);
+            if let Some(parent) = parent.and_then(|id| listing.iter().find(|e| e.id == *id)) {
+                snapshot.parent = Some(parent.id);
+                snapshot.parent_hash = Some(parent.hash);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// So many snapshots fit into one set (`PROTOCOL`: 1 to 256).
+const SET_MAX: usize = 256;
+/// A set is closed after this long, full or not.
+const SET_OPEN_MAX: Duration = Duration::from_secs(5 * 60);

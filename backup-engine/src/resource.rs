@@ -1,0 +1,447 @@
+//! Resource: one mailbox or drive, from its parent snapshot to its next.
+//!
+//! An actor without locks: calls run side by side, their answers are taken one at a time, and only
+//! here is the state changed. Feeds are read page by page; a page is committed before the next one
+//! of its feed is asked for.
+
+mod settle;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use backup_store::catalog::{Outcome, RunNote, Snapshot, SnapshotEntry};
+use backup_store::{Environment, RunId, Store, Writer};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::{Event, Observer};
+use crate::journal::{Edit, Entry, Header, Journal};
+use crate::options::BackupOptions;
+use crate::page::{self, PageWork};
+use crate::publish::{Outbox, Prepared};
+use crate::reader::{FetchedPage, Reader, Step};
+use crate::report::{QuarantinedItem, ResourceOutcome, ResourceReport};
+use crate::source::{Feed, FeedKind, Next, Page};
+use crate::trees::Trees;
+use crate::view::{ROUTE_GRAPH, View};
+
+/// What every resource of a run shares.
+#[derive(Debug)]
+pub(crate) struct RunContext<'a> {
+    pub(crate) run: RunId,
+    pub(crate) options: &'a BackupOptions,
+    pub(crate) store: &'a Store,
+    pub(crate) writer: &'a Writer,
+    pub(crate) trees: Trees,
+    pub(crate) journal: Journal,
+    pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) stop: &'a backup_store::StopSignal,
+    pub(crate) outbox: Outbox,
+}
+
+/// Works on one resource.
+#[derive(Debug)]
+pub(crate) struct ResourceRun<'a> {
+    pub(crate) context: &'a RunContext<'a>,
+    pub(crate) reader: Arc<Reader<'a>>,
+    pub(crate) view: View,
+    pub(crate) header: Header,
+    pub(crate) parent: Option<SnapshotEntry>,
+    /// Number of the last journal entry.
+    pub(crate) sequence: u64,
+    snapshots: u64,
+    failures: BTreeMap<String, String>,
+    resets: HashMap<String, u32>,
+    since_checkpoint: Instant,
+    started: backup_store::Timestamp,
+    interrupted: bool,
+}
+
+type Steps<'a> = FuturesUnordered<BoxFuture<'a, Step>>;
+
+impl<'a> ResourceRun<'a> {
+    pub(crate) fn new(
+        context: &'a RunContext<'a>,
+        reader: Reader<'a>,
+        view: View,
+        header: Header,
+        parent: Option<SnapshotEntry>,
+        sequence: u64,
+    ) -> Self {
+        Self {
+            context,
+            reader: Arc::new(reader),
+            view,
+            header,
+            parent,
+            sequence,
+            snapshots: 0,
+            failures: BTreeMap::new(),
+            resets: HashMap::new(),
+            since_checkpoint: Instant::now(),
+            started: context.environment.now(),
+            interrupted: false,
+        }
+    }
+
+    /// Brings the resource up to date.
+    ///
+    /// *Errors*: only those that concern the whole run, of the store and of the journal.
+    pub(crate) async fn run(mut self) -> Result<ResourceReport> {
+        self.read_hierarchy().await?;
+        self.find_well_known().await?;
+        let mut feeds = self.feeds(FeedKind::Delta);
+        for pass in 1..=PASSES_MAX {
+            self.read_feeds(feeds).await?;
+            if self.stopped() {
+                break;
+            }
+            if pass == 1 {
+                self.retry_quarantined().await?;
+            }
+            feeds = self.settle(pass == PASSES_MAX).await?;
+            if feeds.is_empty() {
+                break;
+            }
+        }
+        self.finish().await
+    }
+
+    fn stopped(&mut self) -> bool {
+        self.interrupted |= self.context.stop.is_requested();
+        self.interrupted
+    }
+
+    fn feeds(&self, kind: FeedKind) -> Vec<Feed> {
+        let feeds = self
+            .reader
+            .source
+            .feeds(&self.reader.resource, &self.view.containers());
+        feeds.into_iter().filter(|feed| feed.kind == kind).collect()
+    }
+
+    async fn read_hierarchy(&mut self) -> Result<()> {
+        let feeds = self.feeds(FeedKind::Hierarchy);
+        self.read_feeds(feeds).await
+    }
+
+    /// Reads feeds to their ends, several at once.
+    async fn read_feeds(&mut self, feeds: Vec<Feed>) -> Result<()> {
+        let mut queue = VecDeque::from(feeds);
+        let mut steps = Steps::new();
+        loop {
+            while steps.len() < self.reader.requests && !self.stopped() {
+                let Some(feed) = queue.pop_front() else {
+                    break;
+                };
+                steps.push(self.read(feed));
+            }
+            match steps.next().await {
+                None => break,
+                Some(Step::Page {
+                    feed,
+                    result: Ok(page),
+                }) => {
+                    self.take_page(feed, page, &mut steps).await?;
+                }
+                Some(Step::Page {
+                    feed,
+                    result: Err(error),
+                }) => self.fail(&feed.id, error)?,
+                Some(Step::Fetched(page)) => self.take_content(*page, &mut steps).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, feed: Feed) -> BoxFuture<'a, Step> {
+        let cursor = self.view.cursor(&feed.id).cloned();
+        self.reader.clone().page(feed, cursor)
+    }
+
+    async fn take_page(&mut self, feed: Feed, page: Page, steps: &mut Steps<'a>) -> Result<()> {
+        match page.next {
+            Next::Reset => {
+                let resets = self.resets.entry(feed.id.clone()).or_default();
+                *resets += 1;
+                if *resets > RESETS_MAX {
+                    let message = "the service refuses every cursor of this feed";
+                    return self.fail(&feed.id, Error::new(ErrorKind::Malformed, message));
+                }
+                let mut generation = [0; 16];
+                self.context.environment.fill(&mut generation)?;
+                tracing::info!(resource = %self.reader.resource.id, "a feed is enumerated anew");
+                self.view.start_enumeration(&feed.id, generation);
+                steps.push(self.read(feed));
+            }
+            Next::Gone => self.feed_is_gone(&feed).await?,
+            next @ (Next::More(_) | Next::End(_)) => {
+                let now = self.context.environment.now();
+                let into = &self.reader.gatherer;
+                let work = page::plan(&mut self.view, &feed, page.changes, into, now).await?;
+                steps.push(self.reader.clone().content(feed, work, next));
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits a page whose content is there, and asks for the next one.
+    async fn take_content(&mut self, page: FetchedPage, steps: &mut Steps<'a>) -> Result<()> {
+        let FetchedPage {
+            feed,
+            work: PageWork { mut entry, .. },
+            next,
+            results,
+        } = page;
+        for (seen, result) in results {
+            let outcome = match result {
+                Ok(outcome) => outcome,
+                // The page is not committed, so that the next run sees the item again.
+                Err(error) => return self.fail(&feed.id, error),
+            };
+            let known = self.view.known(&feed.id, &seen.id).await?;
+            let note = known.and_then(|item| self.view.note(&item.key).cloned());
+            let into = &self.reader.gatherer;
+            let edit = page::fetched(seen, outcome, note.as_ref(), into, entry.at).await?;
+            entry.edits.push(edit);
+        }
+        let ended = matches!(next, Next::End(_));
+        if let Next::More(cursor) | Next::End(cursor) = next {
+            self.view.set_cursor(&feed.id, cursor);
+        }
+        if ended && entry.generation.is_some() {
+            entry.ended = Some(feed.scope.clone());
+        }
+        self.commit(entry).await?;
+        if self.checkpoint_is_due() {
+            self.publish(Outcome::Checkpoint).await?;
+        }
+        if !ended {
+            if self.stopped() {
+                return Ok(());
+            }
+            steps.push(self.read(feed));
+        }
+        Ok(())
+    }
+
+    /// Makes an entry durable, then true.
+    pub(crate) async fn commit(&mut self, mut entry: Entry) -> Result<()> {
+        let changes = entry.edits.iter().any(Edit::is_durable);
+        self.announce_quarantined(&entry);
+        if changes || entry.generation.is_some() {
+            let receipt = self.reader.gatherer.commit().await?;
+            entry.packs = receipt.packs;
+            entry.cursors = self.view.take_dirty_cursors();
+            self.sequence += 1;
+            self.context
+                .journal
+                .append(&self.header, self.sequence, &entry)
+                .await?;
+        }
+        self.view.apply(&entry).await?;
+        if !entry.edits.is_empty() {
+            self.context.observer.event(&Event::PageCommitted {
+                resource: self.reader.resource.id.clone(),
+                feed: entry.feed,
+                totals: self.view.totals(),
+            });
+        }
+        Ok(())
+    }
+
+    fn announce_quarantined(&self, entry: &Entry) {
+        for edit in &entry.edits {
+            if let Edit::Put { item, .. } = edit
+                && let Some(item) = quarantined(&self.reader.resource.id, item)
+            {
+                self.context
+                    .observer
+                    .event(&Event::ItemQuarantined { item });
+            }
+        }
+    }
+
+    /// Notes that a feed could not be read to its end; the others go on.
+    fn fail(&mut self, feed: &str, error: Error) -> Result<()> {
+        if matches!(error.kind(), ErrorKind::Store | ErrorKind::Journal) {
+            return Err(error);
+        }
+        if self.stopped() && error.is_retryable() {
+            return Ok(());
+        }
+        tracing::warn!(resource = %self.reader.resource.id, %error, "a feed could not be read");
+        self.failures.insert(feed.to_owned(), error.to_string());
+        Ok(())
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        let options = self.context.options;
+        let (items, bytes) = self.view.since_fold();
+        items >= options.checkpoint_items.max(1)
+            || bytes >= options.checkpoint_bytes
+            || (items > 0 && self.since_checkpoint.elapsed() >= options.checkpoint_after)
+    }
+
+    /// Hands a snapshot of the present state to the publisher.
+    async fn publish(&mut self, outcome: Outcome) -> Result<()> {
+        let snapshot = self.snapshot(outcome).await?;
+        self.since_checkpoint = Instant::now();
+        self.send(snapshot)
+    }
+
+    fn send(&self, snapshot: Snapshot) -> Result<()> {
+        self.context.outbox.send(Prepared {
+            header: self.header.clone(),
+            through: self.sequence,
+            snapshot,
+        })
+    }
+
+    async fn snapshot(&mut self, outcome: Outcome) -> Result<Snapshot> {
+        let now = self.context.environment.now();
+        let roots = self.view.fold(now).await?;
+        let parent = self.parent.as_ref();
+        self.snapshots += 1;
+        let before = parent.map_or(0, |entry| entry.snapshot.sequence);
+        Ok(Snapshot {
+            resource: self.reader.resource.clone(),
+            set: self.context.options.set.clone(),
+            run: self.context.run,
+            outcome,
+            token: self.context.writer.claim_token(),
+            sequence: before + self.snapshots,
+            parent: parent.map(|entry| entry.id),
+            parent_hash: parent.map(|entry| entry.hash),
+            started: self.started,
+            finished: now,
+            containers: roots.containers,
+            items: roots.items,
+            notes: roots.notes,
+            enumerations: self.view.enumerations(),
+            cursors: self.view.cursors(),
+            totals: self.view.totals(),
+            routes: vec![ROUTE_GRAPH.to_owned()],
+            journal_sequence: self.sequence,
+        })
+    }
+
+    async fn finish(mut self) -> Result<ResourceReport> {
+        let quarantined = self.quarantined().await?;
+        let outcome = if self.interrupted {
+            ResourceOutcome::Interrupted
+        } else if !self.failures.is_empty() {
+            ResourceOutcome::Partial
+        } else if !quarantined.is_empty() {
+            ResourceOutcome::CompleteWithQuarantine
+        } else {
+            ResourceOutcome::Complete
+        };
+        let snapshot = self.snapshot(to_catalog(outcome)).await?;
+        let changed = self.is_news(&snapshot);
+        if changed {
+            self.send(snapshot)?;
+        } else {
+            self.context
+                .journal
+                .cover(&self.header, self.sequence)
+                .await?;
+        }
+        let outcome = match outcome {
+            ResourceOutcome::Complete | ResourceOutcome::CompleteWithQuarantine if !changed => {
+                ResourceOutcome::Unchanged
+            }
+            other => other,
+        };
+        Ok(ResourceReport {
+            feeds: self.feeds(FeedKind::Delta).len() + self.feeds(FeedKind::Hierarchy).len(),
+            outcome,
+            totals: self.view.totals(),
+            snapshot: self.parent.as_ref().map(|entry| entry.id),
+            quarantined,
+            error: self.failures.values().next().cloned(),
+            resource: self.reader.resource.clone(),
+        })
+    }
+
+    /// Tells whether a snapshot says anything that its parent does not.
+    fn is_news(&self, snapshot: &Snapshot) -> bool {
+        let Some(parent) = self.parent.as_ref().map(|entry| &entry.snapshot) else {
+            // A resource of which nothing could be read has no state to publish.
+            return self.failures.is_empty() || !snapshot.cursors.is_empty();
+        };
+        let feeds = |snapshot: &Snapshot| {
+            snapshot
+                .cursors
+                .iter()
+                .map(|cursor| cursor.feed.clone())
+                .collect::<Vec<_>>()
+        };
+        let settled = matches!(
+            snapshot.outcome,
+            Outcome::Complete | Outcome::CompleteWithQuarantine
+        );
+        let age = snapshot
+            .finished
+            .as_millis()
+            .saturating_sub(parent.finished.as_millis());
+        let age_max = self.context.options.cursor_age_max.as_millis();
+        !snapshot.same_state(parent)
+            || feeds(snapshot) != feeds(parent)
+            || snapshot.enumerations != parent.enumerations
+            || (settled && parent.outcome != snapshot.outcome)
+            || u128::try_from(age).is_ok_and(|age| age > age_max)
+    }
+
+    async fn quarantined(&mut self) -> Result<Vec<QuarantinedItem>> {
+        let items = self.view.quarantined().await?;
+        let id = &self.reader.resource.id;
+        Ok(items
+            .iter()
+            .filter_map(|item| quarantined(id, item))
+            .collect())
+    }
+
+    /// Returns the note of the item with this id, if it is in quarantine.
+    pub(crate) fn note_of(&self, key: &backup_store::catalog::ItemKey) -> Option<RunNote> {
+        self.view.note(key).cloned()
+    }
+}
+
+/// What is not settled after so many passes is kept as it was, and noted.
+const PASSES_MAX: u32 = 3;
+/// A feed that is reset more often than this in one run fails.
+const RESETS_MAX: u32 = 3;
+
+fn to_catalog(outcome: ResourceOutcome) -> Outcome {
+    match outcome {
+        ResourceOutcome::Unchanged | ResourceOutcome::Complete => Outcome::Complete,
+        ResourceOutcome::CompleteWithQuarantine => Outcome::CompleteWithQuarantine,
+        ResourceOutcome::Partial => Outcome::Partial,
+        ResourceOutcome::Interrupted => Outcome::Checkpoint,
+    }
+}
+
+fn quarantined(
+    resource: &backup_store::catalog::ResourceId,
+    item: &backup_store::catalog::Item,
+) -> Option<QuarantinedItem> {
+    let backup_store::catalog::ItemState::Quarantined {
+        representation,
+        cause,
+    } = &item.state
+    else {
+        return None;
+    };
+    Some(QuarantinedItem {
+        resource: resource.clone(),
+        item_id: item.key.id.clone(),
+        name: item.name.clone(),
+        representation: representation.clone(),
+        cause: cause.clone(),
+    })
+}

@@ -1,0 +1,140 @@
+//! Tally: what became of each id that a pass has shown, so that totals add up by construction.
+
+use std::collections::{HashMap, HashSet};
+
+use backup_store::catalog::Totals;
+
+/// Stands for an item id in memory: 16 bytes instead of 150.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct IdHash([u8; 16]);
+
+impl IdHash {
+    pub(crate) fn of(id: &str) -> Self {
+        let mut short = [0; 16];
+        short.copy_from_slice(&blake3::hash(id.as_bytes()).as_bytes()[..16]);
+        Self(short)
+    }
+}
+
+/// What became of an item that was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Fate {
+    Stored,
+    Unchanged,
+    Assumed,
+    Skipped,
+    Quarantined,
+}
+
+impl Fate {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Stored,
+        Self::Unchanged,
+        Self::Assumed,
+        Self::Skipped,
+        Self::Quarantined,
+    ];
+}
+
+/// Counts distinct ids by their last fate.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    fates: HashMap<IdHash, Fate>,
+    removed: HashSet<IdHash>,
+    moved: HashSet<IdHash>,
+    bytes: u64,
+}
+
+impl Tally {
+    /// Notes that `id` was shown. Being shown again without a change does not undo a fate.
+    pub(crate) fn shown(&mut self, id: IdHash, fate: Fate) {
+        self.removed.remove(&id);
+        let entry = self.fates.entry(id).or_insert(fate);
+        if fate != Fate::Unchanged && !(*entry == Fate::Stored && fate == Fate::Assumed) {
+            *entry = fate;
+        }
+    }
+
+    /// Tells whether `id` was shown.
+    pub(crate) fn has(&self, id: IdHash) -> bool {
+        self.fates.contains_key(&id)
+    }
+
+    /// Notes that `id` is deleted.
+    pub(crate) fn removed(&mut self, id: IdHash) {
+        self.fates.remove(&id);
+        self.moved.remove(&id);
+        self.removed.insert(id);
+    }
+
+    /// Notes that `id` came from another container.
+    pub(crate) fn moved(&mut self, id: IdHash) {
+        self.moved.insert(id);
+    }
+
+    /// Notes bytes of content that came from the service.
+    pub(crate) fn add_bytes(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// Returns the sums.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            seen: self.fates.len() as u64,
+            removed: self.removed.len() as u64,
+            moved: self.moved.len() as u64,
+            bytes: self.bytes,
+            ..Totals::default()
+        };
+        for fate in self.fates.values() {
+            match fate {
+                Fate::Stored => totals.stored += 1,
+                Fate::Unchanged => totals.unchanged += 1,
+                Fate::Assumed => {
+                    totals.unchanged += 1;
+                    totals.assumed += 1;
+                }
+                Fate::Skipped => totals.skipped += 1,
+                Fate::Quarantined => totals.quarantined += 1,
+            }
+        }
+        totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_id_that_is_shown_twice_counts_once() {
+        let mut tally = Tally::default();
+        let id = IdHash::of("1");
+        tally.shown(id, Fate::Stored);
+        tally.shown(id, Fate::Unchanged);
+        tally.shown(id, Fate::Assumed);
+        let totals = tally.totals();
+        assert_eq!((totals.seen, totals.stored, totals.unchanged), (1, 1, 0));
+        tally.removed(id);
+        let totals = tally.totals();
+        assert_eq!((totals.seen, totals.stored, totals.removed), (0, 0, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn totals_add_up_whatever_happens(steps in prop::collection::vec((0_u8..20, 0_usize..7), 0..200)) {
+            let mut tally = Tally::default();
+            for (id, step) in steps {
+                let id = IdHash::of(&id.to_string());
+                match Fate::ALL.get(step) {
+                    Some(fate) => tally.shown(id, *fate),
+                    None if step == 5 => tally.removed(id),
+                    None => tally.moved(id),
+                }
+            }
+            prop_assert!(tally.totals().check());
+        }
+    }
+}

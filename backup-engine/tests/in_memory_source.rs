@@ -1,0 +1,323 @@
+//! Laws of the engine over a service in memory: whatever changes, whatever fails, wherever it is
+//! interrupted, the newest snapshot is what a first backup of the same state would be.
+
+mod support;
+
+use backup_engine::{ErrorKind, ResourceOutcome, RunOutcome};
+use proptest::prelude::*;
+use support::service::{Layout, MemorySource, fetched_twice};
+use support::world::World;
+
+/// One change of the service, or of what it is willing to do.
+#[derive(Debug, Clone)]
+enum Op {
+    Put { id: u8, container: u8, content: u8 },
+    Flag { id: u8 },
+    Corrupt { id: u8, corrupt: bool },
+    Move { id: u8, container: u8 },
+    Delete { id: u8 },
+    AddContainer { id: u8, name: u8 },
+    RemoveContainer { id: u8 },
+    Expire,
+    Fault { throttled: bool },
+    Backup,
+    BackupDropped { after: usize },
+    BackupStopped { after: usize },
+}
+
+fn ops(length: usize) -> impl Strategy<Value = Vec<Op>> {
+    let one = prop_oneof![
+        6 => (0..12_u8, 0..4_u8, any::<u8>())
+            .prop_map(|(id, container, content)| Op::Put { id, container, content }),
+        3 => (0..12_u8).prop_map(|id| Op::Flag { id }),
+        1 => (0..12_u8, any::<bool>()).prop_map(|(id, corrupt)| Op::Corrupt { id, corrupt }),
+        4 => (0..12_u8, 0..4_u8).prop_map(|(id, container)| Op::Move { id, container }),
+        3 => (0..12_u8).prop_map(|id| Op::Delete { id }),
+        2 => (0..4_u8, any::<u8>()).prop_map(|(id, name)| Op::AddContainer { id, name }),
+        1 => (0..4_u8).prop_map(|id| Op::RemoveContainer { id }),
+        1 => Just(Op::Expire),
+        1 => any::<bool>().prop_map(|throttled| Op::Fault { throttled }),
+        3 => Just(Op::Backup),
+        2 => (1..6_usize).prop_map(|after| Op::BackupDropped { after }),
+        1 => (1..6_usize).prop_map(|after| Op::BackupStopped { after }),
+    ];
+    prop::collection::vec(one, 0..length)
+}
+
+async fn apply(world: &World, op: &Op) {
+    let item = |id: &u8| format!("i{id}");
+    let folder = |id: &u8| format!("f{id}");
+    let mut state = world.source.state();
+    let there =
+        |state: &support::service::State, id: &u8| state.containers.contains_key(&folder(id));
+    match op {
+        Op::Put {
+            id,
+            container,
+            content,
+        } if there(&state, container) => {
+            let content = if content % 16 == 0 {
+                b"skip".to_vec()
+            } else {
+                vec![*content; 3]
+            };
+            state.put(&item(id), &folder(container), &content);
+        }
+        Op::Flag { id } => state.flag(&item(id)),
+        Op::Corrupt { id, corrupt } => state.set_corrupt(&item(id), *corrupt),
+        Op::Move { id, container } if there(&state, container) => {
+            state.move_item(&item(id), &folder(container));
+        }
+        Op::Delete { id } => state.delete(&item(id)),
+        Op::AddContainer { id, name } => state.add_container(&folder(id), &format!("n{name}")),
+        Op::RemoveContainer { id } => state.remove_container(&folder(id)),
+        Op::Expire => state.expire_cursors(),
+        Op::Fault { throttled } => {
+            let kind = if *throttled {
+                ErrorKind::Throttled
+            } else {
+                ErrorKind::Unavailable
+            };
+            state.faults.push_back(kind);
+        }
+        Op::Put { .. } | Op::Move { .. } => {}
+        Op::Backup | Op::BackupDropped { .. } | Op::BackupStopped { .. } => {
+            drop(state);
+            run(world, op).await;
+        }
+    }
+}
+
+async fn run(world: &World, op: &Op) {
+    match op {
+        Op::BackupDropped { after } => drop(world.backup_dropped_after(*after).await),
+        Op::BackupStopped { after } => drop(world.backup_stopped_after(*after).await),
+        _ => {
+            let report = world.backup().await;
+            assert!(report.totals.check(), "{:?}", report.totals);
+            assert_ne!(
+                report.outcome,
+                RunOutcome::Partial,
+                "{:?}",
+                report.resources
+            );
+        }
+    }
+}
+
+async fn incremental_equals_full(layout: Layout, page_size: usize, checkpoint: usize, ops: &[Op]) {
+    let source = MemorySource::new(layout, page_size);
+    let mut world = World::new(&source).await;
+    world.options.checkpoint_items = checkpoint;
+    source.state().add_container("f0", "Inbox");
+    for op in ops {
+        apply(&world, op).await;
+    }
+    run(&world, &Op::Backup).await;
+    let fresh = World::new(&source).await;
+    fresh.backup().await;
+    assert_eq!(world.state().await, fresh.state().await);
+    assert_eq!(
+        world.backup().await.resources[0].outcome,
+        ResourceOutcome::Unchanged
+    );
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn incremental_mail_snapshots_equal_a_full_backup(
+        ops in ops(40), page_size in 1_usize..6, checkpoint in prop_oneof![Just(1), Just(1000)],
+    ) {
+        runtime().block_on(incremental_equals_full(Layout::Mailbox, page_size, checkpoint, &ops));
+    }
+
+    #[test]
+    fn incremental_drive_snapshots_equal_a_full_backup(
+        ops in ops(40), page_size in 1_usize..6, checkpoint in prop_oneof![Just(1), Just(1000)],
+    ) {
+        runtime().block_on(incremental_equals_full(Layout::Drive, page_size, checkpoint, &ops));
+    }
+}
+
+fn filled(layout: Layout, page_size: usize) -> MemorySource {
+    let source = MemorySource::new(layout, page_size);
+    let mut state = source.state();
+    for folder in ["f0", "f1", "f2"] {
+        state.add_container(folder, folder);
+    }
+    for number in 0..24_u8 {
+        let folder = format!("f{}", number % 3);
+        state.put(&format!("i{number}"), &folder, &[number, 1, 2]);
+    }
+    drop(state);
+    source
+}
+
+#[tokio::test]
+async fn an_idle_run_asks_each_feed_once_and_stores_nothing() {
+    let source = filled(Layout::Mailbox, 5);
+    let world = World::new(&source).await;
+    let first = world.backup().await;
+    assert_eq!(first.outcome, RunOutcome::Complete);
+    assert_eq!((first.totals.seen, first.totals.stored), (24, 24));
+    assert_eq!(source.state().fetched.len(), 24);
+    source.state().pages = 0;
+    let idle = world.backup().await;
+    assert_eq!(idle.resources[0].outcome, ResourceOutcome::Unchanged);
+    let state = source.state();
+    assert_eq!(
+        (state.fetched.len(), state.pages, state.located),
+        (24, 4, 0)
+    );
+    drop(state);
+    assert_eq!(world.store.snapshots().await.unwrap().len(), 1);
+    assert_eq!(world.store.runs().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn moves_and_flags_cost_no_fetch_and_deletions_one_read() {
+    let source = filled(Layout::Mailbox, 5);
+    let world = World::new(&source).await;
+    world.backup().await;
+    let mut state = source.state();
+    state.flag("i0");
+    state.move_item("i1", "f2");
+    state.delete("i2");
+    state.fetched.clear();
+    drop(state);
+    let report = world.backup().await;
+    let totals = report.totals;
+    assert_eq!(
+        (totals.seen, totals.assumed, totals.moved, totals.removed),
+        (2, 2, 1, 1)
+    );
+    let state = source.state();
+    assert_eq!((state.fetched.len(), state.located), (0, 1));
+}
+
+#[tokio::test]
+async fn an_expired_cursor_fetches_the_differences_only() {
+    for layout in [Layout::Mailbox, Layout::Drive] {
+        let source = filled(layout, 5);
+        let world = World::new(&source).await;
+        world.backup().await;
+        let mut state = source.state();
+        state.put("i3", "f0", b"new content");
+        state.delete("i4");
+        state.expire_cursors();
+        state.fetched.clear();
+        drop(state);
+        let report = world.backup().await;
+        assert_eq!(report.outcome, RunOutcome::Complete);
+        assert_eq!(source.state().fetched.len(), 1, "{layout:?}");
+        assert_eq!(report.totals.removed, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_run_dropped_after_any_commit_is_resumed_and_fetches_nothing_twice() {
+    for layout in [Layout::Mailbox, Layout::Drive] {
+        let mut dropped = 0;
+        for commits in 1.. {
+            let source = filled(layout, 3);
+            let world = World::new(&source).await;
+            let finished = world.backup_dropped_after(commits).await.is_some();
+            let before = source.state().fetched.len();
+            let report = world.backup().await;
+            assert_eq!(report.outcome, RunOutcome::Complete);
+            let fetched = source.state().fetched.clone();
+            assert_eq!(
+                fetched_twice(&fetched).len(),
+                0,
+                "after {commits}: {fetched:?}"
+            );
+            assert_eq!(fetched.len(), 24, "{before} of them before the drop");
+            let fresh = World::new(&source).await;
+            fresh.backup().await;
+            assert_eq!(world.state().await, fresh.state().await);
+            if finished {
+                break;
+            }
+            dropped += 1;
+        }
+        assert!(dropped >= 9, "only {dropped} drops");
+    }
+}
+
+#[tokio::test]
+async fn a_run_asked_to_stop_after_any_commit_publishes_what_it_has() {
+    for commits in 1..10 {
+        let source = filled(Layout::Mailbox, 3);
+        let world = World::new(&source).await;
+        let report = world.backup_stopped_after(commits).await;
+        assert_eq!(report.outcome, RunOutcome::Interrupted);
+        // The state directory is lost; the store alone must be enough.
+        std::fs::remove_dir_all(world.state_dir.path()).unwrap();
+        assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
+        assert_eq!(fetched_twice(&source.state().fetched).len(), 0);
+        let fresh = World::new(&source).await;
+        fresh.backup().await;
+        assert_eq!(world.state().await, fresh.state().await);
+    }
+}
+
+#[tokio::test]
+async fn a_corrupt_item_costs_no_more_than_itself_and_is_tried_again() {
+    let source = filled(Layout::Mailbox, 5);
+    source.state().set_corrupt("i7", true);
+    let world = World::new(&source).await;
+    let report = world.backup().await;
+    assert_eq!(report.outcome, RunOutcome::CompleteWithQuarantine);
+    assert_eq!((report.totals.stored, report.totals.quarantined), (23, 1));
+    assert_eq!(report.quarantined[0].item_id, "i7");
+    let again = world.backup().await;
+    assert_eq!(again.outcome, RunOutcome::CompleteWithQuarantine);
+    assert!(again.totals.check());
+    source.state().items.get_mut("i7").unwrap().corrupt = false;
+    let healed = world.backup().await;
+    assert_eq!(healed.outcome, RunOutcome::Complete);
+    assert_eq!(healed.totals.stored, 1);
+}
+
+#[tokio::test]
+async fn a_service_that_stays_down_fails_the_resource_and_harms_nothing() {
+    let source = filled(Layout::Mailbox, 5);
+    let world = World::new(&source).await;
+    world.backup().await;
+    let before = world.state().await;
+    source.state().put("i99", "f0", b"new");
+    // Enough for the feed of one folder to give up, after owners, resource and hierarchy.
+    let tries = world.options.retry.tries_max as usize;
+    let mut healthy = vec![None; 3];
+    healthy.extend(vec![Some(ErrorKind::Unavailable); tries]);
+    world
+        .source
+        .state()
+        .faults
+        .extend(healthy.into_iter().flatten());
+    let report = world.backup().await;
+    assert!(matches!(
+        report.outcome,
+        RunOutcome::Partial | RunOutcome::Complete
+    ));
+    assert_eq!(
+        world.store.snapshots().await.unwrap()[0]
+            .snapshot
+            .items
+            .entries,
+        24
+    );
+    assert_eq!(before.items.len(), 24);
+    source.state().faults.clear();
+    assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
+    assert_eq!(world.state().await.items.len(), 25);
+}

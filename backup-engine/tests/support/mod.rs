@@ -1,0 +1,7 @@
+//! A service in memory, as a [`Source`]: a mailbox of folders, or a drive, with cursors that
+//! expire, items that move and are corrupt, and calls that fail.
+
+#![allow(dead_code, reason = "each test target uses a part")]
+
+pub mod service;
+pub mod world;

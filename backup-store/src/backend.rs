@@ -1,0 +1,148 @@
+//! Backend: where objects lie. The narrow seam under everything else in this crate.
+
+mod local;
+mod memory;
+mod probe;
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use self::local::LocalBackend;
+pub(crate) use self::local::{create_directories, sync_directory};
+pub use self::memory::MemoryBackend;
+pub use self::probe::probe;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Names an object in a backend.
+///
+/// *Shape*: parts of `a-z`, `0-9`, `.`, `_`, `-`, joined by `/`; no part is empty or begins with a
+/// dot, so that a name is a safe relative path on every system. At most 200 bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName(String);
+
+impl ObjectName {
+    /// Longest name in bytes.
+    pub const MAX_BYTES: usize = 200;
+
+    /// Checks a name.
+    ///
+    /// *Errors*: [`ErrorKind::InvalidInput`] for a name outside the shape.
+    pub fn new(name: impl Into<String>) -> Result<Self> {
+        let name = name.into();
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        let part =
+            |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed);
+        if name.len() <= Self::MAX_BYTES && name.split('/').all(part) {
+            return Ok(Self(name));
+        }
+        let shown: String = name.chars().take(80).collect();
+        Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("object name {shown:?}: not allowed"),
+        ))
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectInfo {
+    /// Name of the object.
+    pub name: ObjectName,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Says what came of a create-only put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Put {
+    /// The object was created by this call.
+    Created,
+    /// The name was taken already, perhaps by an earlier try of the same call.
+    AlreadyExists,
+}
+
+/// Says what a backend was found to guarantee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Of several creators of one name exactly one is told that it created it.
+    pub put_if_absent: bool,
+    /// An object is listed as soon as its put has returned.
+    pub listed_after_put: bool,
+}
+
+/// Keeps objects: written once, whole or not at all, never changed.
+///
+/// The module `conformance` (feature `conformance`) checks an implementation.
+#[async_trait]
+pub trait Backend: fmt::Debug + Send + Sync {
+    /// Creates an object that must not exist yet; once this returns, it is durable.
+    ///
+    /// *Errors*: [`ErrorKind::StorageFull`], [`ErrorKind::PermissionDenied`]; others are retryable,
+    /// and leave open whether the object was created.
+    ///
+    /// *Cancel safety*: when dropped, the object may or may not exist, whole.
+    async fn put_new(&self, name: &ObjectName, bytes: Bytes) -> Result<Put>;
+
+    /// Reads an object, or the given range of its bytes; a range beyond the end is cut short.
+    ///
+    /// *Errors*: [`ErrorKind::NotFound`].
+    async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes>;
+
+    /// Lists the objects whose names begin with `prefix`, in the order of their names.
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>>;
+
+    /// Deletes an object; one that is not there is deleted already.
+    async fn delete(&self, name: &ObjectName) -> Result<()>;
+
+    /// Finds out what this backend guarantees, by trying; includes a race of creators.
+    ///
+    /// Needs the right to delete, for its own traces under `probe/`.
+    async fn probe(&self) -> Result<Capabilities>;
+}
+
+/// Cuts a range to an object of `size` bytes.
+fn clamp(range: Option<Range<u64>>, size: u64) -> Range<u64> {
+    let range = range.unwrap_or(0..size);
+    let end = range.end.min(size);
+    range.start.min(end)..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_safe_relative_path() {
+        for name in ["config", "keys/0.ab", "snaps/0a-b_c.0"] {
+            assert_eq!(ObjectName::new(name).unwrap().as_str(), name);
+        }
+        let long = "a".repeat(201);
+        for name in [
+            "", "/", "a/", "/a", "a//b", "..", "a/../b", ".a", "A", "a b", "ä", &long,
+        ] {
+            assert!(ObjectName::new(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Index: which chunk lies where. Sealed segments are the truth; SQLite is a cache of them.
+
+pub(crate) mod cache;
+pub(crate) mod segment;

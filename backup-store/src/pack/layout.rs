@@ -1,0 +1,229 @@
+//! Layout of blocks, tables and trailers: between plain values and the messages of a pack.
+
+use super::{BLOCK_LIMIT, Block, HEADER, Location, OVERHEAD, PackSealer, Role};
+use crate::codec::{Decoder, Encoder};
+use crate::error::{Error, Result};
+use crate::id::ChunkId;
+use crate::seal::{compress, inflate, padded_size};
+
+/// What the table says about one block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlockEntry {
+    /// Length of the sealed block.
+    pub(crate) sealed: u32,
+    /// Length of the inflated block.
+    pub(crate) plain: u32,
+    /// The chunks in it and their lengths, in order.
+    pub(crate) chunks: Vec<(ChunkId, u32)>,
+}
+
+/// What the table of a pack says: where each chunk lies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) blocks: Vec<BlockEntry>,
+}
+
+impl Table {
+    /// Lists where each chunk of the pack lies.
+    pub(crate) fn locations(&self, sealer: &PackSealer) -> Vec<(ChunkId, Location)> {
+        let mut found = Vec::new();
+        let mut offset = HEADER as u64;
+        for (block, entry) in (0..).zip(&self.blocks) {
+            let mut start = 0;
+            for (id, length) in &entry.chunks {
+                let location = Location {
+                    pack: sealer.id,
+                    block,
+                    offset,
+                    sealed: entry.sealed,
+                    plain: entry.plain,
+                    start,
+                    length: *length,
+                };
+                found.push((*id, location));
+                start += length;
+            }
+            offset += u64::from(entry.sealed);
+        }
+        found
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut encoder = Encoder::new();
+        encoder.list(&self.blocks, encode_entry);
+        encoder.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut decoder = Decoder::new("pack table", bytes);
+        let blocks = decoder.list(3, decode_entry)?;
+        decoder.finish()?;
+        Ok(Self { blocks })
+    }
+}
+
+fn encode_entry(encoder: &mut Encoder, entry: &BlockEntry) {
+    encoder.varint(entry.sealed.into());
+    encoder.varint(entry.plain.into());
+    encoder.list(&entry.chunks, |encoder, (id, length)| {
+        encoder.raw(id.as_bytes());
+        encoder.varint((*length).into());
+    });
+}
+
+fn decode_entry(decoder: &mut Decoder<'_>) -> Result<BlockEntry> {
+    let sealed = decoder.varint_u32()?;
+    let plain = decoder.varint_u32()?;
+    let chunks = decoder.list(33, |decoder| {
+        let id = ChunkId::from_bytes(decoder.array()?);
+        Ok((id, decoder.varint_u32()?))
+    })?;
+    let sum = chunks
+        .iter()
+        .try_fold(0u32, |sum, (_, length)| sum.checked_add(*length));
+    if sum != Some(plain) || plain as usize > BLOCK_LIMIT {
+        return Err(decoder.malformed("the lengths of a block do not agree"));
+    }
+    Ok(BlockEntry {
+        sealed,
+        plain,
+        chunks,
+    })
+}
+
+/// One message with the entry of one block: its spool frame names the chunks for recovery.
+pub(crate) fn encode_frame_entry(entry: &BlockEntry) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    encode_entry(&mut encoder, entry);
+    encoder.finish()
+}
+
+pub(crate) fn decode_frame_entry(bytes: &[u8]) -> Result<BlockEntry> {
+    let mut decoder = Decoder::new("spool entry", bytes);
+    let entry = decode_entry(&mut decoder)?;
+    decoder.finish()?;
+    Ok(entry)
+}
+
+/// A block as it is sealed: compressed if that pays.
+pub(crate) struct Payload {
+    head: [u8; 5],
+    compressed: Option<Vec<u8>>,
+    block: Block,
+}
+
+impl Payload {
+    /// Compresses a block.
+    pub(crate) fn new(block: Block) -> Result<Self> {
+        let length = u32::try_from(block.plain.len()).ok();
+        let length = length
+            .filter(|length| *length as usize <= BLOCK_LIMIT)
+            .ok_or_else(|| {
+                let words = format!("block of {} bytes: too large", block.plain.len());
+                Error::new(crate::ErrorKind::TooLarge, words)
+            })?;
+        let compressed = compress(&block.plain)?;
+        let mut head = [0; 5];
+        head[0] = u8::from(compressed.is_some());
+        head[1..].copy_from_slice(&length.to_le_bytes());
+        Ok(Self {
+            head,
+            compressed,
+            block,
+        })
+    }
+
+    pub(crate) fn chunks(&self) -> &[(ChunkId, u32)] {
+        &self.block.chunks
+    }
+
+    /// Seals the block as number `number` of a pack.
+    pub(crate) fn seal(&self, sealer: &PackSealer, number: u32) -> Result<(BlockEntry, Vec<u8>)> {
+        let data = self.compressed.as_deref().unwrap_or(&self.block.plain);
+        let message = sealer.seal(Role::Block, number, &[&self.head, data])?;
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let entry = BlockEntry {
+            sealed: length(&message),
+            plain: length(&self.block.plain),
+            chunks: self.block.chunks.clone(),
+        };
+        Ok((entry, message))
+    }
+}
+
+/// Opens and inflates a sealed block; its length must be `plain`.
+pub(crate) fn open_block(
+    sealer: &PackSealer,
+    number: u32,
+    plain: u32,
+    sealed: &[u8],
+) -> Result<Vec<u8>> {
+    let damaged = |cause: &str| sealer.damaged(format_args!("block {number}: {cause}"));
+    let payload = sealer
+        .open_message(Role::Block, number, sealed)
+        .ok_or_else(|| damaged("it fails authentication"))?;
+    let (head, data) = payload
+        .split_first_chunk::<5>()
+        .ok_or_else(|| damaged("it is too short"))?;
+    let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
+    if length != plain || head[0] > 1 {
+        return Err(damaged("its length is not that of the index"));
+    }
+    inflate(head[0] == 1, data, length as usize, BLOCK_LIMIT)
+        .ok_or_else(|| damaged("it does not inflate"))
+}
+
+/// Length of the sealed trailer, at the very end of a pack.
+pub(crate) const TRAILER: usize = 16 + OVERHEAD;
+
+/// What follows the blocks of a pack: table, padding, trailer.
+pub(crate) fn seal_end(sealer: &PackSealer, table: &Table, blocks_end: u64) -> Result<Vec<u8>> {
+    let count = u32::try_from(table.blocks.len()).unwrap_or(u32::MAX);
+    let sealed = sealer.seal(Role::Table, count, &[&table.encode()])?;
+    let bare = blocks_end + (sealed.len() + TRAILER) as u64;
+    let padding = padded_size(bare, sealer.dice()) - bare;
+    let mut trailer = [0; 16];
+    trailer[..8].copy_from_slice(&blocks_end.to_le_bytes());
+    trailer[8..12].copy_from_slice(
+        &u32::try_from(sealed.len())
+            .unwrap_or(u32::MAX)
+            .to_le_bytes(),
+    );
+    trailer[12..].copy_from_slice(&count.to_le_bytes());
+    let mut end = sealed;
+    end.extend_from_slice(&sealer.padding(usize::try_from(padding).unwrap_or(0)));
+    // The trailer's own number is fixed: a reader does not know the count yet.
+    end.extend_from_slice(&sealer.seal(Role::Trailer, 0, &[&trailer])?);
+    Ok(end)
+}
+
+/// Where the table of a pack lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TablePlace {
+    pub(crate) offset: u64,
+    pub(crate) sealed: u32,
+    pub(crate) blocks: u32,
+}
+
+/// Opens the trailer of a pack.
+pub(crate) fn open_trailer(sealer: &PackSealer, sealed: &[u8]) -> Result<TablePlace> {
+    let plain = sealer
+        .open_message(Role::Trailer, 0, sealed)
+        .ok_or_else(|| sealer.damaged("its trailer fails authentication"))?;
+    let mut decoder = Decoder::new("pack trailer", &plain);
+    let place = TablePlace {
+        offset: u64::from_le_bytes(decoder.array()?),
+        sealed: u32::from_le_bytes(decoder.array()?),
+        blocks: u32::from_le_bytes(decoder.array()?),
+    };
+    decoder.finish()?;
+    Ok(place)
+}
+
+/// Opens the table of a pack.
+pub(crate) fn open_table(sealer: &PackSealer, place: &TablePlace, sealed: &[u8]) -> Result<Table> {
+    let plain = sealer
+        .open_message(Role::Table, place.blocks, sealed)
+        .ok_or_else(|| sealer.damaged("its table fails authentication"))?;
+    Table::decode(&plain).map_err(|cause| sealer.damaged("its table").with_source(cause))
+}

@@ -1,0 +1,346 @@
+//! Spool files: packs that are still open, append-only and durable up to the last sync.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::layout::{
+    BlockEntry, Payload, Table, decode_frame_entry, encode_frame_entry, open_block, seal_end,
+};
+use super::{BLOCK_LIMIT, Block, HEADER, OVERHEAD, PackKind, PackSealer, Role, TARGET_BYTES};
+use crate::backend::sync_directory;
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ChunkId;
+use crate::keys::Keys;
+
+/// How the names of spool files end.
+pub(crate) const EXTENSION: &str = "spool";
+/// Sealed lengths of the two messages that follow.
+const HEAD: usize = 8 + OVERHEAD;
+
+/// An open pack and its spool file.
+pub(crate) struct OpenPack {
+    pub(crate) sealer: PackSealer,
+    path: PathBuf,
+    state: Mutex<State>,
+    /// How much of the file is known to be on disk; held while syncing, so that one sync serves all.
+    synced: Mutex<u64>,
+    sync_handle: File,
+}
+
+struct State {
+    file: File,
+    /// Length of the spool file up to the last whole frame.
+    length: u64,
+    /// Length of the pack up to its last block.
+    packed: u64,
+    blocks: Vec<SpoolBlock>,
+    opened: Instant,
+    closed: bool,
+}
+
+struct SpoolBlock {
+    entry: BlockEntry,
+    /// Where the sealed block begins in the spool file.
+    offset: u64,
+}
+
+/// What appending a block did.
+pub(crate) enum Appended {
+    /// The block has this number; the flag says that it was the last that fits.
+    At(u32, bool),
+    /// The pack was closed meanwhile; the block goes to another.
+    Closed(Payload),
+}
+
+impl OpenPack {
+    /// Creates the spool file of a new pack.
+    pub(crate) fn create(
+        directory: &Path,
+        keys: &Keys,
+        kind: PackKind,
+        environment: &dyn Environment,
+    ) -> Result<Self> {
+        let sealer = PackSealer::create(keys, kind, environment)?;
+        let path = directory.join(format!("{}.{EXTENSION}", sealer.id));
+        let failed = |cause| failed(&path, cause);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(failed)?;
+        file.write_all(&sealer.header).map_err(failed)?;
+        sync_directory(directory).map_err(failed)?;
+        Self::new(sealer, path.clone(), file, Vec::new(), HEADER as u64)
+    }
+
+    fn new(
+        sealer: PackSealer,
+        path: PathBuf,
+        file: File,
+        blocks: Vec<SpoolBlock>,
+        length: u64,
+    ) -> Result<Self> {
+        let sync_handle = file.try_clone().map_err(|cause| failed(&path, cause))?;
+        let sealed: u64 = blocks
+            .iter()
+            .map(|block| u64::from(block.entry.sealed))
+            .sum();
+        Ok(Self {
+            sealer,
+            path,
+            state: Mutex::new(State {
+                file,
+                length,
+                packed: HEADER as u64 + sealed,
+                blocks,
+                opened: Instant::now(),
+                closed: false,
+            }),
+            synced: Mutex::new(0),
+            sync_handle,
+        })
+    }
+
+    /// Seals and appends a block.
+    pub(crate) fn append(&self, payload: Payload) -> Result<Appended> {
+        let mut state = self.lock();
+        if state.closed {
+            return Ok(Appended::Closed(payload));
+        }
+        let number = u32::try_from(state.blocks.len()).unwrap_or(u32::MAX);
+        let (entry, block) = payload.seal(&self.sealer, number)?;
+        let entries = encode_frame_entry(&entry);
+        let entries = self.sealer.seal(Role::Entries, number, &[&entries])?;
+        let mut head = [0; 8];
+        let length = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        head[..4].copy_from_slice(&length.to_le_bytes());
+        head[4..].copy_from_slice(&entry.sealed.to_le_bytes());
+        let head = self.sealer.seal(Role::Head, number, &[&head])?;
+        let before = state.length;
+        for part in [&head, &entries, &block] {
+            if let Err(cause) = state.file.write_all(part) {
+                return Err(self.undo(&mut state, before, cause));
+            }
+        }
+        let offset = before + (head.len() + entries.len()) as u64;
+        state.length = offset + block.len() as u64;
+        state.packed += block.len() as u64;
+        state.blocks.push(SpoolBlock { entry, offset });
+        let full = state.packed >= TARGET_BYTES;
+        state.closed |= full;
+        Ok(Appended::At(number, full))
+    }
+
+    /// Cuts a half written frame off again; if even that fails, the pack takes no more.
+    fn undo(&self, state: &mut State, length: u64, cause: io::Error) -> Error {
+        let cut = state.file.set_len(length);
+        let back = state.file.seek(SeekFrom::Start(length));
+        if cut.is_err() || back.is_err() {
+            state.closed = true;
+        }
+        failed(&self.path, cause)
+    }
+
+    /// Takes no more blocks; returns whether this call closed it.
+    pub(crate) fn close(&self) -> bool {
+        !std::mem::replace(&mut self.lock().closed, true)
+    }
+
+    /// Tells whether the pack holds anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().blocks.is_empty()
+    }
+
+    /// Returns when the pack was opened.
+    pub(crate) fn opened(&self) -> Instant {
+        self.lock().opened
+    }
+
+    /// Makes everything durable that was appended before; waits for, and shares, a running sync.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let wanted = self.lock().length;
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *synced >= wanted {
+            return Ok(());
+        }
+        let length = self.lock().length;
+        if let Err(cause) = self.sync_handle.sync_data() {
+            // What the disk holds is now unknown; a later sync would claim too much.
+            self.close();
+            return Err(failed(&self.path, cause));
+        }
+        *synced = length;
+        Ok(())
+    }
+
+    /// Returns the table of the pack as it is now.
+    pub(crate) fn table(&self) -> Table {
+        let blocks = self
+            .lock()
+            .blocks
+            .iter()
+            .map(|block| block.entry.clone())
+            .collect();
+        Table { blocks }
+    }
+
+    /// Reads a block back from the spool file.
+    pub(crate) fn read_block(&self, number: u32) -> Result<Block> {
+        let (offset, entry) = {
+            let state = self.lock();
+            let block = state.blocks.get(number as usize).ok_or_else(|| {
+                self.sealer
+                    .damaged(format_args!("block {number} is not in its spool"))
+            })?;
+            (block.offset, block.entry.clone())
+        };
+        let mut file = File::open(&self.path).map_err(|cause| failed(&self.path, cause))?;
+        let sealed = read_at(&mut file, offset, entry.sealed as usize)
+            .map_err(|cause| failed(&self.path, cause))?;
+        Ok(Block {
+            plain: open_block(&self.sealer, number, entry.plain, &sealed)?,
+            chunks: entry.chunks,
+        })
+    }
+
+    /// Closes the pack and returns the whole object: the same bytes each time.
+    pub(crate) fn finish(&self) -> Result<Vec<u8>> {
+        self.close();
+        self.sync()?;
+        let table = self.table();
+        let state = self.lock();
+        let mut file = File::open(&self.path).map_err(|cause| failed(&self.path, cause))?;
+        let mut pack = Vec::with_capacity(usize::try_from(state.packed * 17 / 16).unwrap_or(0));
+        pack.extend_from_slice(&self.sealer.header);
+        for block in &state.blocks {
+            let sealed = read_at(&mut file, block.offset, block.entry.sealed as usize);
+            pack.extend_from_slice(&sealed.map_err(|cause| failed(&self.path, cause))?);
+        }
+        pack.extend_from_slice(&seal_end(&self.sealer, &table, state.packed)?);
+        Ok(pack)
+    }
+
+    /// Deletes the spool file, once pack and segment are acknowledged.
+    pub(crate) fn remove_file(&self) -> Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(failed(&self.path, cause)),
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for OpenPack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OpenPack({})", self.sealer.id)
+    }
+}
+
+/// Reads a spool file that a crashed process left: whole frames are kept, the rest is cut off.
+///
+/// The pack is closed: nothing is ever appended to it again. `None` when no block survived; the
+/// file is deleted then.
+///
+/// *Errors*: [`ErrorKind::Damaged`] when the header is whole but not of this store.
+pub(crate) fn recover(path: &Path, keys: &Keys) -> Result<Option<OpenPack>> {
+    let failed = |cause| failed(path, cause);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    if size < HEADER as u64 {
+        drop(file);
+        fs::remove_file(path).map_err(failed)?;
+        return Ok(None);
+    }
+    let header = read_at(&mut file, 0, HEADER).map_err(failed)?;
+    let sealer = PackSealer::open(keys, &header, None).map_err(|cause| {
+        let words = format!("spool file {}: not of this store", path.display());
+        Error::new(cause.kind(), words).with_source(cause)
+    })?;
+    let mut blocks = Vec::new();
+    let mut length = HEADER as u64;
+    while let Some(block) = read_frame(&mut file, &sealer, length, size, blocks.len()) {
+        length = block.offset + u64::from(block.entry.sealed);
+        blocks.push(block);
+    }
+    if blocks.is_empty() {
+        drop(file);
+        fs::remove_file(path).map_err(failed)?;
+        return Ok(None);
+    }
+    file.set_len(length).map_err(failed)?;
+    let pack = OpenPack::new(sealer, path.to_path_buf(), file, blocks, length)?;
+    pack.close();
+    Ok(Some(pack))
+}
+
+/// Reads one whole frame, block included; `None` where the whole frames end.
+fn read_frame(
+    file: &mut File,
+    sealer: &PackSealer,
+    offset: u64,
+    size: u64,
+    number: usize,
+) -> Option<SpoolBlock> {
+    let number = u32::try_from(number).ok()?;
+    let head = read_at(file, offset, HEAD).ok()?;
+    let head = sealer.open_message(Role::Head, number, &head)?;
+    let entries_length = u32::from_le_bytes(head.get(..4)?.try_into().ok()?);
+    let block_length = u32::from_le_bytes(head.get(4..8)?.try_into().ok()?);
+    let entries_at = offset + HEAD as u64;
+    let block_at = entries_at + u64::from(entries_length);
+    if block_at + u64::from(block_length) > size
+        || block_length as usize > BLOCK_LIMIT + 5 + OVERHEAD
+    {
+        return None;
+    }
+    let entries = read_at(file, entries_at, entries_length as usize).ok()?;
+    let entries = sealer.open_message(Role::Entries, number, &entries)?;
+    let entry = decode_frame_entry(&entries).ok()?;
+    let sealed = read_at(file, block_at, block_length as usize).ok()?;
+    open_block(sealer, number, entry.plain, &sealed).ok()?;
+    (entry.sealed == block_length).then_some(SpoolBlock {
+        entry,
+        offset: block_at,
+    })
+}
+
+fn read_at(file: &mut File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = vec![0; length];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn failed(path: &Path, cause: io::Error) -> Error {
+    Error::from_io(
+        ErrorKind::Local,
+        format_args!("spool file {}", path.display()),
+        cause,
+    )
+}
+
+/// Finds a chunk in a block.
+pub(crate) fn chunk_in(block: &Block, id: &ChunkId) -> Option<std::ops::Range<usize>> {
+    let mut start = 0;
+    for (found, length) in &block.chunks {
+        let end = start + *length as usize;
+        if found == id {
+            return Some(start..end);
+        }
+        start = end;
+    }
+    None
+}

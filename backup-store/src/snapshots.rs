@@ -1,0 +1,202 @@
+//! Where the byte layers and the catalog meet: snapshots in slots, run records, trees in packs.
+
+use bytes::Bytes;
+
+use crate::backend::ObjectName;
+use crate::catalog::{ResourceId, RunRecord, Snapshot, SnapshotEntry};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{ChunkId, RunId, SnapshotId, TreeRoot};
+use crate::seal::ObjectKind;
+use crate::slots::{Slot, SlotListing};
+use crate::store::{Resolved, Store};
+use crate::tree::{self, BoundaryKey, NodeSource, NodeStore};
+use crate::writer::{Gatherer, Writer};
+
+/// What a listing of all snapshots gave.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct SnapshotListing {
+    /// The snapshots, by finishing time, oldest first.
+    pub snapshots: Vec<SnapshotEntry>,
+    /// Objects that cannot be read, each with the cause; the others are whole.
+    pub damaged: Vec<(ObjectName, Error)>,
+}
+
+impl Store {
+    /// Lists all snapshots, by a listing made now, oldest first.
+    ///
+    /// *Errors*: [`ErrorKind::Damaged`] when a snapshot set cannot be read;
+    /// [`snapshot_listing`](Self::snapshot_listing) gives the others all the same.
+    pub async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
+        let mut listing = self.snapshot_listing().await?;
+        match listing.damaged.pop() {
+            Some((_, cause)) => Err(cause),
+            None => Ok(listing.snapshots),
+        }
+    }
+
+    /// Lists all snapshots that can be read, and the objects that cannot.
+    pub async fn snapshot_listing(&self) -> Result<SnapshotListing> {
+        Ok(decode_listing(self, self.list_slots().await?))
+    }
+
+    /// Reads all run records, oldest first.
+    pub async fn runs(&self) -> Result<Vec<RunRecord>> {
+        let mut runs = Vec::new();
+        for info in self.backend().list("runs/").await? {
+            let plain = match self.get_object(ObjectKind::Run, &info.name).await {
+                Ok(plain) => plain,
+                Err(cause) if cause.kind() == ErrorKind::NotFound => continue,
+                Err(cause) => return Err(cause),
+            };
+            let run = RunRecord::decode(&plain).map_err(|cause| {
+                Error::damaged(format_args!("object {}", info.name), "its record")
+                    .with_source(cause)
+            })?;
+            runs.push(run);
+        }
+        runs.sort_by_key(|run| (run.started, run.run));
+        Ok(runs)
+    }
+
+    /// Returns the tree of the empty map; it is the same for all maps of a store.
+    pub fn empty_tree(&self) -> TreeRoot {
+        TreeRoot {
+            node: self.keys().chunk_id(&tree::empty_node()),
+            level: 0,
+            entries: 0,
+        }
+    }
+
+    pub(crate) fn boundary_key(&self) -> BoundaryKey {
+        BoundaryKey::new(*self.keys().tree_boundary())
+    }
+}
+
+impl Writer {
+    /// Returns the snapshots that were there when this writer began: listed after its lease was
+    /// put, and after the adopted leases were fenced.
+    ///
+    /// Sets that cannot be read are left out, with a warning in the log: a parent is then chosen
+    /// among the others.
+    pub fn snapshots(&self) -> Vec<SnapshotEntry> {
+        let listing = SlotListing {
+            slots: self.listing().slots.clone(),
+            damaged: Vec::new(),
+        };
+        let listing = decode_listing(self.store(), listing);
+        for (name, cause) in &listing.damaged {
+            tracing::warn!(%name, %cause, "a snapshot cannot be read");
+        }
+        listing.snapshots
+    }
+
+    /// Begins to gather the content of a resource.
+    ///
+    /// Blocks of different gatherers are never mixed; deduplication reaches across resources.
+    pub fn gather(&self, resource: &ResourceId) -> Gatherer {
+        tracing::trace!(?resource, "gathering");
+        self.gatherer()
+    }
+
+    /// Publishes snapshots: uploads what they refer to, then their sets, each in one atomic step.
+    ///
+    /// *Errors*: [`ErrorKind::Fenced`] when another ended the lease: nothing of the set that was
+    /// refused is published, and a new writer is needed.
+    ///
+    /// *Cancel safety*: when dropped, a set may or may not be published; a later call settles it
+    /// first.
+    pub async fn publish(&self, snapshots: Vec<Snapshot>) -> Result<Vec<SnapshotId>> {
+        self.flush().await?;
+        let records = snapshots
+            .iter()
+            .map(|snapshot| Bytes::from(snapshot.encode()))
+            .collect();
+        self.publish_records(records).await
+    }
+
+    /// Puts the record of a finished run.
+    pub async fn put_run(&self, run: &RunRecord) -> Result<()> {
+        let random = RunId::random(self.store().environment().as_ref())?;
+        let name = ObjectName::new(format!("runs/{}.{random}", run.run))?;
+        match self
+            .store()
+            .put_object(ObjectKind::Run, &name, run.encode())
+            .await?
+        {
+            Resolved::Ours => Ok(()),
+            Resolved::Other(_) => {
+                let words = format!("object {name}: the name of a new run record is taken");
+                Err(Error::new(ErrorKind::Conflict, words))
+            }
+        }
+    }
+
+    /// Returns the tree of the empty map.
+    pub fn empty_tree(&self) -> TreeRoot {
+        self.store().empty_tree()
+    }
+
+    /// Applies edits to a tree, writes the nodes that are new into tree packs, and returns the
+    /// new root. `None` removes a key. Keys ascend strictly.
+    ///
+    /// The nodes are in the store after the next flush or publication.
+    pub async fn apply(
+        &self,
+        root: &TreeRoot,
+        edits: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Result<TreeRoot> {
+        tree::apply(self, &self.store().boundary_key(), root, edits).await
+    }
+}
+
+impl NodeSource for Store {
+    async fn get(&self, id: &ChunkId) -> Result<Bytes> {
+        self.read_chunk(id).await
+    }
+}
+
+impl NodeSource for Writer {
+    async fn get(&self, id: &ChunkId) -> Result<Bytes> {
+        self.read_chunk(id).await
+    }
+}
+
+impl NodeStore for Writer {
+    async fn put(&self, bytes: Bytes) -> Result<ChunkId> {
+        self.put_node(bytes).await
+    }
+}
+
+fn decode_listing(store: &Store, slots: SlotListing) -> SnapshotListing {
+    let mut listing = SnapshotListing {
+        damaged: slots.damaged,
+        ..SnapshotListing::default()
+    };
+    for placed in slots.slots {
+        let Slot::Set { records, .. } = &*placed.slot else {
+            continue;
+        };
+        for record in records {
+            match Snapshot::decode(&record.bytes) {
+                Ok(snapshot) => listing.snapshots.push(SnapshotEntry {
+                    id: record.id,
+                    lease: placed.lease,
+                    slot: placed.number,
+                    hash: *store.keys().content_hash(&record.bytes).as_bytes(),
+                    snapshot,
+                }),
+                Err(cause) => {
+                    let object = format_args!("snapshot {}", record.id).to_string();
+                    let cause = Error::damaged(object, "its record").with_source(cause);
+                    if let Ok(name) = crate::slots::slot_name(&placed.lease, placed.number) {
+                        listing.damaged.push((name, cause));
+                    }
+                }
+            }
+        }
+    }
+    let order = |entry: &SnapshotEntry| (entry.snapshot.finished, entry.snapshot.token, entry.id);
+    listing.snapshots.sort_by_key(order);
+    listing
+}

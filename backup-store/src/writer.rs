@@ -1,0 +1,174 @@
+//! Writer: holds a lease, gathers content into packs, and publishes snapshot sets in its slots.
+
+mod begin;
+mod content_writer;
+mod gatherer;
+mod slot_writer;
+mod upload;
+
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use self::content_writer::ContentWriter;
+pub use self::gatherer::{Gatherer, PageReceipt};
+use self::slot_writer::SlotWriter;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{ChunkId, LeaseId, PackId, RunId};
+use crate::offload::offload;
+use crate::pack::spools::Spools;
+use crate::pack::{Block, PackKind};
+use crate::slots::SlotListing;
+use crate::store::Store;
+
+/// What a writer needs to begin.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// The run it writes for.
+    pub run: RunId,
+    /// Directory for open packs, used by one process at a time; kept between runs, so that what a
+    /// crash left in it is recovered.
+    pub spool_dir: PathBuf,
+    /// Leases of earlier runs of this machine that have not ended: they are fenced.
+    pub adopts: Vec<LeaseId>,
+}
+
+/// Writes to a store under a lease of its own; clones share it.
+///
+/// Any number of writers work on one store at once; they need not know of each other.
+#[derive(Clone)]
+pub struct Writer(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    lease: LeaseId,
+    token: u64,
+    listing: SlotListing,
+    spools: Arc<Spools>,
+    /// Held while packs and segments are put: their order matters, and so does memory.
+    uploading: tokio::sync::Mutex<()>,
+    /// Held while a slot is put: slots are taken strictly in order.
+    slots: tokio::sync::Mutex<SlotWriter>,
+    /// Keeps other writers away from the spool directory until this one has ended.
+    spool_lock: std::sync::Mutex<Option<File>>,
+}
+
+impl Writer {
+    /// Returns the lease of this writer.
+    pub fn lease(&self) -> LeaseId {
+        self.0.lease
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Returns one more than the greatest claim token in the store when the lease was put.
+    pub fn claim_token(&self) -> u64 {
+        self.0.token
+    }
+
+    /// Tells whether all these packs can still be referred to: in a segment of the store, or
+    /// waiting here for upload.
+    pub async fn packs_present(&self, packs: &[PackId]) -> Result<bool> {
+        let spools = &self.0.spools;
+        let rest: Vec<_> = packs
+            .iter()
+            .filter(|pack| !spools.holds(pack))
+            .copied()
+            .collect();
+        let in_index = {
+            let rest = rest.clone();
+            self.0
+                .store
+                .index(move |index| index.has_packs(&rest))
+                .await?
+        };
+        if in_index || !self.0.store.refresh_index().await? {
+            return Ok(in_index);
+        }
+        self.0
+            .store
+            .index(move |index| index.has_packs(&rest))
+            .await
+    }
+
+    /// Begins to gather content; blocks of two gatherers are never mixed.
+    ///
+    /// One gatherer per resource, or per page of one: see `gather` for the usual way.
+    pub fn gatherer(&self) -> Gatherer {
+        Gatherer::new(self.clone())
+    }
+
+    /// Reads a chunk, be it in the store or still in a spool of this writer.
+    pub async fn read_chunk(&self, id: &ChunkId) -> Result<Bytes> {
+        let (spools, wanted) = (Arc::clone(&self.0.spools), *id);
+        let here = offload(self.0.store.offload().as_ref(), move || {
+            spools.read(&wanted)
+        });
+        match here.await? {
+            Ok(Some(chunk)) => Ok(chunk),
+            Ok(None) => self.0.store.read_chunk(id).await,
+            // Uploaded, indexed and deleted while we looked.
+            Err(cause) if cause.kind() == ErrorKind::NotFound => self.0.store.read_chunk(id).await,
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Stores a node of a tree, unless it is there; it is a block of its own in a tree pack.
+    pub(crate) async fn put_node(&self, bytes: Bytes) -> Result<ChunkId> {
+        let (store, spools) = (self.0.store.clone(), Arc::clone(&self.0.spools));
+        let keys = Arc::clone(store.keys());
+        let named = bytes.clone();
+        let id = offload(store.offload().as_ref(), move || keys.chunk_id(&named)).await?;
+        if self.pack_of(&id).await?.is_some() {
+            return Ok(id);
+        }
+        let length = u32::try_from(bytes.len()).map_err(|_| {
+            Error::new(
+                ErrorKind::TooLarge,
+                format!("tree node of {} bytes", bytes.len()),
+            )
+        })?;
+        offload(store.offload().as_ref(), move || {
+            let block = Block {
+                plain: bytes.into(),
+                chunks: vec![(id, length)],
+            };
+            spools.append(PackKind::Tree, block)
+        })
+        .await??;
+        self.upload_full(upload::Waiting::TooMany).await?;
+        Ok(id)
+    }
+
+    /// Finds a pack that holds a chunk: sealed in a spool here, or in the index.
+    async fn pack_of(&self, id: &ChunkId) -> Result<Option<PackId>> {
+        if let Some(pack) = self.0.spools.pack_of(id) {
+            return Ok(Some(pack));
+        }
+        let places = self.0.store.locate(std::slice::from_ref(id)).await?;
+        Ok(places
+            .first()
+            .and_then(|places| places.first())
+            .map(|place| place.pack))
+    }
+
+    pub(crate) fn listing(&self) -> &SlotListing {
+        &self.0.listing
+    }
+
+    pub(crate) fn spools(&self) -> &Arc<Spools> {
+        &self.0.spools
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Writer({})", self.0.lease)
+    }
+}

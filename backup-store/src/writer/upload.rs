@@ -1,0 +1,120 @@
+//! Uploading packs, then their segments, then letting the spool files go: in this order only.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Writer;
+use crate::backend::ObjectName;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::RunId;
+use crate::index::segment::Segment;
+use crate::offload::offload;
+use crate::pack::PackKind;
+use crate::pack::spool::OpenPack;
+use crate::seal::ObjectKind;
+use crate::store::{Resolved, put_resolved};
+
+/// Uploaded packs that share one segment, at most: bounds spool space and memory.
+const PACKS_PER_SEGMENT: usize = 8;
+/// Closed packs that may wait before a gatherer waits for the upload.
+const FULL_LIMIT: usize = 2;
+
+/// When to wait for an upload that another task is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Always,
+    /// Only when too many packs wait already.
+    TooMany,
+}
+
+impl Writer {
+    /// Closes the open packs and uploads them with their segments; afterwards the store alone
+    /// holds everything that was gathered and committed.
+    ///
+    /// *Cancel safety*: when dropped, what was not uploaded stays in the spool and is uploaded by
+    /// the next call.
+    pub async fn flush(&self) -> Result<()> {
+        self.0.spools.close(None);
+        self.upload_full(Waiting::Always).await?;
+        let _turn = self.0.uploading.lock().await;
+        self.write_segments().await
+    }
+
+    /// Uploads the closed packs, one at a time.
+    pub(super) async fn upload_full(&self, waiting: Waiting) -> Result<()> {
+        let spools = &self.0.spools;
+        let crowded = spools.full_count();
+        if crowded == 0 {
+            return Ok(());
+        }
+        let _turn = match waiting {
+            Waiting::TooMany if crowded < FULL_LIMIT => match self.0.uploading.try_lock() {
+                Ok(turn) => turn,
+                Err(_) => return Ok(()),
+            },
+            _ => self.0.uploading.lock().await,
+        };
+        while let Some(pack) = spools.next_full() {
+            self.upload(&pack).await?;
+            if spools.unindexed_count() >= PACKS_PER_SEGMENT {
+                self.write_segments().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn upload(&self, pack: &Arc<OpenPack>) -> Result<()> {
+        let store = &self.0.store;
+        let finished = Arc::clone(pack);
+        let bytes = offload(store.offload().as_ref(), move || finished.finish()).await??;
+        let name = &pack.sealer.name;
+        match put_resolved(store.backend().as_ref(), name, Bytes::from(bytes)).await? {
+            Resolved::Ours => {
+                self.0.spools.uploaded(pack);
+                Ok(())
+            }
+            Resolved::Other(_) => {
+                tracing::warn!(%name, "the pack's name is taken by a copy of this machine");
+                let (spools, pack) = (Arc::clone(&self.0.spools), Arc::clone(pack));
+                offload(store.offload().as_ref(), move || spools.reseal(&pack)).await?
+            }
+        }
+    }
+
+    /// Puts one segment per kind for the uploaded packs; the caller holds the turn.
+    async fn write_segments(&self) -> Result<()> {
+        for kind in PackKind::ALL {
+            let packs = self.0.spools.unindexed(kind);
+            if !packs.is_empty() {
+                self.write_segment(kind, packs).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_segment(&self, kind: PackKind, packs: Vec<Arc<OpenPack>>) -> Result<()> {
+        let store = &self.0.store;
+        let id = RunId::random(store.environment().as_ref())?;
+        let name = ObjectName::new(format!("segments/{id}"))?;
+        let (segment, plain, packs) = offload(store.offload().as_ref(), move || {
+            let tables = packs.iter().map(|pack| (&pack.sealer, pack.table()));
+            let segment = Segment::new(kind, tables);
+            let plain = segment.encode();
+            (segment, plain, packs)
+        })
+        .await?;
+        match store.put_object(ObjectKind::Segment, &name, plain).await? {
+            Resolved::Ours => {}
+            Resolved::Other(_) => {
+                let words = format!("object {name}: the name of a new segment is taken");
+                return Err(Error::new(ErrorKind::Conflict, words));
+            }
+        }
+        store
+            .index(move |index| index.insert(name.as_str(), &segment))
+            .await?;
+        let spools = Arc::clone(&self.0.spools);
+        offload(store.offload().as_ref(), move || spools.forget(&packs)).await?
+    }
+}

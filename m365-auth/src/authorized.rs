@@ -1,0 +1,131 @@
+//! The door to the network: attaches the bearer token where the origin policy allows it, and nowhere
+//! else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use url::Url;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::origin::OriginPolicy;
+use crate::token::{AccessToken, Audience, TokenProvider};
+use crate::transport::{Body, Transport, trace};
+
+/// Sends requests to the origins of one service with a token, and to others without.
+#[derive(Debug, Clone)]
+pub struct AuthorizedTransport {
+    transport: Arc<dyn Transport>,
+    tokens: Arc<dyn TokenProvider>,
+    audience: Audience,
+    policy: OriginPolicy,
+}
+
+impl AuthorizedTransport {
+    /// Joins a transport, the tokens of one audience, and the origins that may see them.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        tokens: Arc<dyn TokenProvider>,
+        audience: Audience,
+        policy: OriginPolicy,
+    ) -> Self {
+        Self {
+            transport,
+            tokens,
+            audience,
+            policy,
+        }
+    }
+
+    /// Checks a link of the service, before it is stored and before it is used.
+    ///
+    /// *Errors*: [`ErrorKind::OriginRefused`].
+    pub fn check(&self, url: &Url) -> Result<()> {
+        self.policy.check(url)
+    }
+
+    /// Sends a request with a bearer token.
+    ///
+    /// After an answer of 401 the token is renewed once and the request sent again, provided its
+    /// body was whole in memory; the answer to that is returned whatever it is. An `Authorization`
+    /// header of the caller is replaced.
+    ///
+    /// *Errors*: [`ErrorKind::OriginRefused`] before a token is asked for; those of the token
+    /// provider and of the transport.
+    ///
+    /// *Cancel safety*: dropping the future abandons the request; the service may have seen it.
+    pub async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let (mut parts, body) = request.into_parts();
+        let url = canonical(&mut parts)?;
+        self.policy.check(&url)?;
+        let replay: Option<(Parts, Bytes)> =
+            body.as_bytes().map(|bytes| (parts.clone(), bytes.clone()));
+        let token = self.tokens.token(&self.audience).await?;
+        let response = self.send_with(parts, body, &token).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        self.tokens.invalidate(&self.audience, &token).await;
+        let Some((parts, bytes)) = replay else {
+            return Ok(response);
+        };
+        let renewed = self.tokens.token(&self.audience).await?;
+        if renewed.secret() == token.secret() {
+            return Ok(response);
+        }
+        self.send_with(parts, bytes.into(), &renewed).await
+    }
+
+    /// Sends a request without a token, to an address that is its own authorization.
+    ///
+    /// `Authorization` and `Cookie` headers are taken off.
+    ///
+    /// *Errors*: [`ErrorKind::OriginRefused`] for an address that is neither https nor a known
+    /// loopback address; those of the transport.
+    ///
+    /// *Cancel safety*: as [`send`](Self::send).
+    pub async fn send_preauthenticated(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let (mut parts, body) = request.into_parts();
+        let url = canonical(&mut parts)?;
+        self.policy.check_preauthenticated(&url)?;
+        for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+            parts.headers.remove(name);
+        }
+        trace::send(&*self.transport, Request::from_parts(parts, body)).await
+    }
+
+    async fn send_with(
+        &self,
+        mut parts: Parts,
+        body: Body,
+        token: &AccessToken,
+    ) -> Result<Response<Body>> {
+        let text = zeroize::Zeroizing::new(format!("Bearer {}", token.secret().expose()));
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
+            Error::new(
+                ErrorKind::Malformed,
+                "the token holds bytes that no header may hold",
+            )
+        })?;
+        value.set_sensitive(true);
+        parts.headers.insert(AUTHORIZATION, value);
+        trace::send(&*self.transport, Request::from_parts(parts, body)).await
+    }
+}
+
+/// Returns the URL of a request, and makes the request use exactly what is returned: what is checked
+/// and what is sent must not be read by two different parsers.
+fn canonical(parts: &mut Parts) -> Result<Url> {
+    let refused = || {
+        Error::new(
+            ErrorKind::OriginRefused,
+            "the address of the request is not a whole url",
+        )
+    };
+    let mut url = Url::parse(&parts.uri.to_string()).map_err(|_| refused())?;
+    url.set_fragment(None);
+    parts.uri = url.as_str().parse::<Uri>().map_err(|_| refused())?;
+    Ok(url)
+}

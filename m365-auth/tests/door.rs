@@ -1,0 +1,216 @@
+//! The door to the network: which requests leave, with a token or without.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use common::{Counted, Seen, answer, service};
+use futures_util::stream;
+use http::Request;
+use m365_auth::{
+    Audience, AuthorizedTransport, Body, CachedTokenProvider, ErrorKind, OriginPolicy,
+};
+use proptest::prelude::*;
+use url::Url;
+
+fn door(
+    tokens: Arc<Counted>,
+    respond: impl Fn(&Request<Bytes>) -> http::Response<Bytes> + Send + Sync + 'static,
+) -> (AuthorizedTransport, Seen) {
+    let (transport, seen) = service(respond);
+    let graph = Url::parse("https://graph.contoso.example").unwrap();
+    let policy = OriginPolicy::new([&graph]).unwrap();
+    let cached = CachedTokenProvider::new(tokens.clone(), tokens.clock.clone());
+    let audience = Audience::new("https://graph.contoso.example");
+    (
+        AuthorizedTransport::new(transport, Arc::new(cached), audience, policy),
+        seen,
+    )
+}
+
+fn get(url: &str) -> Request<Body> {
+    Request::get(url).body(Body::empty()).unwrap()
+}
+
+fn authorization(request: &Request<Bytes>) -> Option<&str> {
+    request
+        .headers()
+        .get("authorization")
+        .map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn another_origin_is_refused_before_a_token_is_asked_for() {
+    let tokens = Counted::new();
+    let (door, seen) = door(tokens.clone(), |_| answer(200, ""));
+    let error = door
+        .send(get("https://evil.example/v1.0/users"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OriginRefused);
+    assert_eq!(tokens.count(), 0);
+    assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_token_is_renewed_once_and_the_request_sent_again() {
+    let tokens = Counted::new();
+    let (door, seen) = door(tokens.clone(), |request| {
+        let good = authorization(request) == Some("Bearer token-2");
+        answer(if good { 200 } else { 401 }, "")
+    });
+    let request = Request::post("https://graph.contoso.example/v1.0/x").body("hello".into());
+    let response = door.send(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|request| request.body() == "hello"));
+}
+
+#[tokio::test]
+async fn a_second_refusal_is_handed_on() {
+    let tokens = Counted::new();
+    let (door, seen) = door(tokens.clone(), |_| answer(401, "no"));
+    let response = door
+        .send(get("https://graph.contoso.example/v1.0/x"))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 401);
+    assert_eq!((seen.lock().unwrap().len(), tokens.count()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_streamed_body_is_not_sent_twice() {
+    let tokens = Counted::new();
+    let (door, seen) = door(tokens.clone(), |_| answer(401, ""));
+    let body = Body::from_stream(stream::iter([Ok(Bytes::from_static(b"once"))]), None);
+    let request = Request::put("https://graph.contoso.example/v1.0/x")
+        .body(body)
+        .unwrap();
+    assert_eq!(door.send(request).await.unwrap().status(), 401);
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_preauthenticated_request_carries_no_token_anywhere() {
+    let tokens = Counted::new();
+    let (door, seen) = door(tokens.clone(), |_| answer(200, ""));
+    let request = Request::get("https://content.contoso.example/file?tempauth=x")
+        .header("authorization", "Bearer canary")
+        .header("cookie", "canary")
+        .body(Body::empty())
+        .unwrap();
+    door.send_preauthenticated(request).await.unwrap();
+    assert!(!format!("{:?}", seen.lock().unwrap()[0].headers()).contains("canary"));
+    assert_eq!(tokens.count(), 0);
+    let error = door
+        .send_preauthenticated(get("http://content.contoso.example/"))
+        .await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::OriginRefused);
+}
+
+#[tokio::test]
+async fn a_redirect_is_handed_on_not_followed() {
+    let tokens = Counted::new();
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&calls);
+    let (door, _) = door(tokens, move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let mut response = answer(302, "");
+        let target = http::HeaderValue::from_static("https://evil.example/");
+        response.headers_mut().insert("location", target);
+        response
+    });
+    let response = door
+        .send(get("https://graph.contoso.example/v1.0/x"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.status().as_u16(), calls.load(Ordering::Relaxed)),
+        (302, 1)
+    );
+}
+
+/// Addresses made to confuse: the pieces of a good one, put together wrongly.
+fn confusing_urls() -> impl Strategy<Value = String> {
+    let scheme = prop_oneof![
+        Just("https"),
+        Just("http"),
+        Just("HTTPS"),
+        Just("ftp"),
+        Just("file"),
+        Just("ws"),
+    ];
+    let user = prop_oneof![
+        Just(""),
+        Just("user@"),
+        Just("graph.contoso.example@"),
+        Just(":p@"),
+        Just("a:b@"),
+        Just("graph.contoso.example:443@"),
+        Just("graph.contoso.example%2F@"),
+    ];
+    let host = prop_oneof![
+        Just("graph.contoso.example".to_owned()),
+        Just("GRAPH.CONTOSO.EXAMPLE".to_owned()),
+        Just("graph.contoso.example.".to_owned()),
+        Just("graph.contoso.example.evil.example".to_owned()),
+        Just("graph.contoso.example\\@evil.example".to_owned()),
+        Just("evil.example#@graph.contoso.example".to_owned()),
+        Just("evil.example?@graph.contoso.example".to_owned()),
+        Just("evil.example/graph.contoso.example".to_owned()),
+        Just("[2001:db8::1]".to_owned()),
+        Just("[::ffff:127.0.0.1]".to_owned()),
+        Just("127.0.0.1".to_owned()),
+        Just("localhost".to_owned()),
+        Just("gr%61ph.contoso.example".to_owned()),
+        Just("graph\u{3002}contoso.example".to_owned()),
+        "[a-z.]{1,20}",
+    ];
+    let port = prop_oneof![
+        Just(""),
+        Just(":443"),
+        Just(":444"),
+        Just(":80"),
+        Just(":"),
+        Just(":0443")
+    ];
+    let path = prop_oneof![
+        Just(""),
+        Just("/v1.0/users"),
+        Just("/..//evil.example"),
+        Just("\\evil.example"),
+        Just("//evil.example"),
+        Just("?x=https://graph.contoso.example"),
+        Just("#frag"),
+    ];
+    (scheme, user, host, port, path)
+        .prop_map(|(scheme, user, host, port, path)| format!("{scheme}://{user}{host}{port}{path}"))
+}
+
+proptest! {
+    #[test]
+    fn no_token_leaves_the_allowed_origins(url in prop_oneof![3 => confusing_urls(), 1 => "\\PC{0,60}"]) {
+        let Ok(request) = Request::get(url.as_str()).body(Body::empty()) else { return Ok(()) };
+        let tokens = Counted::new();
+        let (door, seen) = door(tokens.clone(), |_| answer(200, ""));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let sent = runtime.block_on(door.send(request));
+        let seen = seen.lock().unwrap();
+        for request in seen.iter().filter(|request| authorization(request).is_some()) {
+            // What a client on the network would make of the address that was sent.
+            let target = Url::parse(&request.uri().to_string()).unwrap();
+            prop_assert_eq!(target.scheme(), "https");
+            prop_assert_eq!(target.host_str(), Some("graph.contoso.example"));
+            prop_assert_eq!(target.port_or_known_default(), Some(443));
+            prop_assert_eq!(request.uri().host(), Some("graph.contoso.example"));
+            prop_assert!(target.username().is_empty() && target.password().is_none());
+        }
+        prop_assert_eq!(sent.is_ok(), !seen.is_empty());
+        prop_assert!(sent.is_ok() || tokens.count() == 0);
+    }
+}

@@ -1,0 +1,185 @@
+//! Entity: one JSON object of the service, whole, with a typed view of what we read from it.
+
+use std::fmt;
+use std::ops::Deref;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Holds one object as the service sent it, and reads as its typed view.
+///
+/// *Shape*: members that the view does not know are kept in [`raw`](Self::raw). A member of an
+/// unexpected JSON type reads as absent in the view and stays as it is in the raw object, so that
+/// one odd member does not cost a whole page.
+#[derive(Clone, PartialEq)]
+pub struct Entity<T> {
+    raw: Value,
+    view: T,
+}
+
+impl<T> Entity<T> {
+    /// Returns the object as the service sent it.
+    pub fn raw(&self) -> &Value {
+        &self.raw
+    }
+
+    /// Returns the object as JSON text, in one line.
+    pub fn raw_json(&self) -> String {
+        self.raw.to_string()
+    }
+
+    /// Gives up the view and returns the object.
+    pub fn into_raw(self) -> Value {
+        self.raw
+    }
+}
+
+impl<T: DeserializeOwned> Entity<T> {
+    /// Reads the view of an object.
+    ///
+    /// *Errors*: [`ErrorKind::Malformed`] when it is no object, or lacks what the view cannot do
+    /// without, such as its id.
+    pub fn from_raw(raw: Value) -> Result<Self> {
+        match T::deserialize(&raw) {
+            Ok(view) => Ok(Self { raw, view }),
+            // The cause is not passed on, as its text may repeat values.
+            Err(_) => Err(Error::new(
+                ErrorKind::Malformed,
+                "an object of the answer lacks its id or is no object",
+            )),
+        }
+    }
+
+    /// Parses an object from JSON text, such as [`raw_json`](Self::raw_json) gives.
+    ///
+    /// *Errors*: as [`from_raw`](Self::from_raw).
+    pub fn from_json(text: &[u8]) -> Result<Self> {
+        let raw = serde_json::from_slice(text)
+            .map_err(|_| Error::new(ErrorKind::Malformed, "the text is not JSON"))?;
+        Self::from_raw(raw)
+    }
+}
+
+impl<T> Deref for Entity<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.view
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Entity<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view.fmt(f)
+    }
+}
+
+/// Reads a member, or its default when it is null or of another type.
+pub(crate) fn lenient<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    let value = Value::deserialize(deserializer)?;
+    Ok(T::deserialize(value).unwrap_or_default())
+}
+
+/// Declares a typed view of a JSON object: `id`, then optional members read leniently.
+macro_rules! view {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $( $(#[$field_meta:meta])* $field:ident : $type:ty = $json:literal ),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+        #[non_exhaustive]
+        pub struct $name {
+            $(
+                $(#[$field_meta])*
+                #[serde(default, rename = $json, deserialize_with = "crate::entity::lenient")]
+                pub $field: $type,
+            )*
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident with id {
+            $( $(#[$field_meta:meta])* $field:ident : $type:ty = $json:literal ),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+        #[non_exhaustive]
+        pub struct $name {
+            /// The id, opaque and case-sensitive.
+            pub id: String,
+            $(
+                $(#[$field_meta])*
+                #[serde(default, rename = $json, deserialize_with = "crate::entity::lenient")]
+                pub $field: $type,
+            )*
+        }
+    };
+}
+pub(crate) use view;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::Entity;
+    use crate::mail::Message;
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map("[a-zA-Z@.]{1,10}", inner, 0..5)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn unknown_members_survive_a_round_trip(
+            members in prop::collection::btree_map("[a-zA-Z@.]{1,12}", any_json(), 0..6)
+        ) {
+            let mut object: Map<String, Value> = members.into_iter().collect();
+            object.insert("id".to_owned(), json!("AAMk"));
+            let raw = Value::Object(object);
+            let entity = Entity::<Message>::from_json(raw.to_string().as_bytes()).unwrap();
+            prop_assert_eq!(entity.raw(), &raw);
+            let again = Entity::<Message>::from_json(entity.raw_json().as_bytes()).unwrap();
+            prop_assert_eq!(again, entity);
+        }
+    }
+
+    #[test]
+    fn a_member_of_another_type_reads_as_absent() {
+        let raw = json!({"id": "1", "subject": 7, "isRead": "yes", "categories": null});
+        let entity = Entity::<Message>::from_raw(raw).unwrap();
+        assert_eq!(entity.subject, None);
+        assert_eq!(entity.is_read, None);
+        assert_eq!(entity.raw()["subject"], 7);
+    }
+
+    #[test]
+    fn an_object_without_id_is_refused() {
+        assert!(Entity::<Message>::from_raw(json!({"subject": "x"})).is_err());
+        assert!(Entity::<Message>::from_raw(json!([])).is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! Uploads: one request or a session, and what may go wrong in between.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use bytes::Bytes;
+use common::{Reply, body, header, json, lines, scripted, scripted_with, text};
+use futures_util::stream;
+use m365_auth::{Body, RetryPolicy};
+use m365_graph::{
+    DriveItem, Entity, ErrorKind, GraphOptions, OnConflict, QuickXorHash, Result, UploadOptions,
+};
+use serde_json::json;
+
+const UNIT: usize = 327_680;
+
+fn session() -> Reply {
+    json(
+        200,
+        &json!({"uploadUrl": "https://content.contoso.example/up?t=canary"}),
+    )
+}
+
+fn expects(ranges: &[&str]) -> Reply {
+    json(202, &json!({"nextExpectedRanges": ranges}))
+}
+
+fn done() -> Reply {
+    json(201, &json!({"id": "new", "name": "a.bin"}))
+}
+
+fn streamed(content: &[u8]) -> Body {
+    let pieces: Vec<_> = content
+        .chunks(100_000)
+        .map(|p| Ok(Bytes::copy_from_slice(p)))
+        .collect();
+    Body::from_stream(stream::iter(pieces), None)
+}
+
+fn dated(size: usize) -> UploadOptions {
+    UploadOptions {
+        size: size as u64,
+        modified: Some("2020-01-02T03:04:05Z".to_owned()),
+        ..UploadOptions::default()
+    }
+}
+
+/// Uploads with fragments of one unit.
+async fn upload(
+    replies: Vec<Reply>,
+    content: Body,
+    size: usize,
+) -> (Result<Entity<DriveItem>>, common::Seen) {
+    let options = GraphOptions {
+        retry: RetryPolicy::none(),
+        upload_fragment_bytes: UNIT,
+        ..GraphOptions::default()
+    };
+    let (client, seen) = scripted_with(options, replies);
+    let result = client
+        .drive("d")
+        .upload("p", "a.bin", dated(size), content)
+        .await;
+    (result, seen)
+}
+
+#[tokio::test]
+async fn an_empty_file_is_one_request_and_its_times_another() {
+    let (result, seen) = upload(vec![done(), done()], Body::empty(), 0).await;
+    result.unwrap();
+    assert_eq!(
+        lines(&seen),
+        [
+            "PUT /v1.0/drives/d/items/p:/a.bin:/content?@microsoft.graph.conflictBehavior=fail",
+            "PATCH /v1.0/drives/d/items/new",
+        ]
+    );
+    let times = json!({"fileSystemInfo": {"lastModifiedDateTime": "2020-01-02T03:04:05Z"}});
+    assert_eq!(body(&seen, 1), times);
+}
+
+#[tokio::test]
+async fn a_small_file_without_times_is_one_request() {
+    let (client, seen) = scripted(vec![done()]);
+    let options = UploadOptions {
+        size: 5,
+        conflict: OnConflict::Replace,
+        ..UploadOptions::default()
+    };
+    client
+        .drive("d")
+        .upload("p", "a", options, streamed(b"hello"))
+        .await
+        .unwrap();
+    assert_eq!(seen.lock().unwrap()[0].body(), "hello");
+}
+
+#[tokio::test]
+async fn fragments_are_whole_units_in_order_without_a_token() {
+    let content = vec![1; 2 * UNIT + 5];
+    let replies = vec![
+        session(),
+        expects(&["327680-"]),
+        expects(&["655360-"]),
+        done(),
+    ];
+    let (result, seen) = upload(replies, streamed(&content), content.len()).await;
+    assert_eq!(result.unwrap().id, "new");
+    assert_eq!(
+        lines(&seen)[0],
+        "POST /v1.0/drives/d/items/p:/a.bin:/createUploadSession"
+    );
+    let item = body(&seen, 0)["item"].clone();
+    assert_eq!(
+        item["fileSystemInfo"]["lastModifiedDateTime"],
+        "2020-01-02T03:04:05Z"
+    );
+    assert_eq!(item["@microsoft.graph.conflictBehavior"], "fail");
+    assert_eq!(
+        header(&seen, 1, "content-range").unwrap(),
+        "bytes 0-327679/655365"
+    );
+    assert_eq!(
+        header(&seen, 2, "content-range").unwrap(),
+        "bytes 327680-655359/655365"
+    );
+    assert_eq!(
+        header(&seen, 3, "content-range").unwrap(),
+        "bytes 655360-655364/655365"
+    );
+    for number in 1..4 {
+        assert_eq!(header(&seen, number, "authorization"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_fragment_goes_on_where_the_service_says() {
+    let content = vec![1; UNIT + 5];
+    let replies = vec![
+        session(),
+        Reply::Broken,
+        expects(&["100-"]),
+        expects(&["327680-"]),
+        text(500, ""),
+        expects(&["327682-"]),
+        done(),
+    ];
+    let (result, seen) = upload(replies, streamed(&content), content.len()).await;
+    result.unwrap();
+    let lines = lines(&seen);
+    assert!(lines[2].starts_with("GET /up") && lines[5].starts_with("GET /up"));
+    assert_eq!(
+        header(&seen, 3, "content-range").unwrap(),
+        "bytes 100-327679/327685"
+    );
+    assert_eq!(
+        header(&seen, 6, "content-range").unwrap(),
+        "bytes 327682-327684/327685"
+    );
+}
+
+#[tokio::test]
+async fn what_was_received_before_is_not_sent_again() {
+    let content = vec![1; UNIT + 5];
+    let range = text(416, r#"{"error":{"code":"invalidRange"}}"#);
+    let replies = vec![session(), range, expects(&["327680-"]), done()];
+    let (result, _) = upload(replies, streamed(&content), content.len()).await;
+    result.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_last_answer_is_found_out() {
+    let content = vec![1; 9];
+    let mut hash = QuickXorHash::new();
+    hash.update(&content);
+    let hashes = json!({"quickXorHash": hash.finish_base64()});
+    let found = json!({"id": "made", "size": 9, "file": {"hashes": hashes}});
+    let replies = vec![session(), Reply::Broken, text(404, ""), json(200, &found)];
+    let (result, seen) = upload(replies, streamed(&content), 9).await;
+    assert_eq!(result.unwrap().id, "made");
+    assert_eq!(lines(&seen)[3], "GET /v1.0/drives/d/items/p:/a.bin");
+}
+
+#[tokio::test]
+async fn a_lost_session_begins_anew_when_the_body_allows() {
+    let content = vec![1; 9];
+    let (result, _) = upload(
+        vec![session(), text(404, ""), session(), done()],
+        content.clone().into(),
+        9,
+    )
+    .await;
+    assert_eq!(result.unwrap().id, "new");
+    let (result, _) = upload(vec![session(), text(404, "")], streamed(&content), 9).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Transport);
+}
+
+#[tokio::test]
+async fn refusals_end_the_session() {
+    for (status, kind) in [(409, ErrorKind::Conflict), (507, ErrorKind::QuotaExceeded)] {
+        let replies = vec![session(), text(status, ""), text(204, "")];
+        let (result, seen) = upload(replies, streamed(&[1; 9]), 9).await;
+        assert_eq!(result.unwrap_err().kind(), kind);
+        assert_eq!(lines(&seen)[2], "DELETE /up?t=canary");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_another_length_makes_no_file() {
+    let (result, _) = upload(vec![], vec![1; 8].into(), 9).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidRequest);
+    for length in [8, 10] {
+        let replies = vec![session(), text(204, "")];
+        let (result, seen) = upload(replies, streamed(&vec![1; length]), 9).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidRequest);
+        assert!(lines(&seen)[1].starts_with("DELETE "));
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_takes_nothing_is_given_up() {
+    let mut replies = vec![session()];
+    replies.extend((0..5).map(|_| expects(&["0-"])));
+    replies.push(text(204, ""));
+    let (result, seen) = upload(replies, streamed(&[1; 9]), 9).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Transport);
+    assert_eq!(lines(&seen).len(), 7);
+}

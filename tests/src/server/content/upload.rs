@@ -1,0 +1,118 @@
+//! Upload sessions at the content origin: fragments, status, cancellation.
+
+use std::sync::Arc;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::super::answer::{self, Answer, Outcome, Refusal, instant};
+use super::super::call::Call;
+use super::super::directory::context;
+use super::super::drives::{drive_mut, drive_of, invalid, refused, show_item};
+use super::{now, range};
+use crate::tenant::State;
+use crate::tenant::drive::{FragmentFault, Upload, UploadPlan};
+use crate::tenant::ids;
+
+/// How long a session waits for its next fragment, in seconds.
+const SESSION_SECONDS: i64 = 7 * 86_400;
+
+/// Fragments must stay below this many bytes.
+const FRAGMENT_MAX: usize = 60 * 1024 * 1024;
+
+/// Begins an upload and answers with its address.
+pub(in super::super) fn begin_upload(call: &Call, state: &mut State, plan: UploadPlan) -> Answer {
+    state.requests += 1;
+    let name = ids::guid(state.seed, "upload", state.requests);
+    let upload = Upload::new(plan, now(state) + SESSION_SECONDS);
+    let mut body = status(&upload);
+    body["@odata.context"] = json!(context(call, "microsoft.graph.uploadSession"));
+    body["uploadUrl"] = json!(format!("{}upload/{name}", call.tenant.urls().content));
+    state.uploads.insert(name, upload);
+    answer::json(200, &body)
+}
+
+/// Answers one request to an upload session.
+pub(super) fn route(call: &Call) -> Outcome {
+    let mut state = call.tenant.lock();
+    let now = now(&state);
+    state.uploads.retain(|_, upload| upload.expires >= now);
+    let name = call.segment(1);
+    let upload = state.uploads.get(name).ok_or_else(gone)?;
+    match call.method {
+        Method::GET => Ok(answer::json(200, &status(upload))),
+        Method::DELETE => {
+            state.uploads.remove(name);
+            Ok(answer::empty(204))
+        }
+        Method::PUT => fragment(call, &mut state, name),
+        _ => Err(call.wrong_verb()),
+    }
+}
+
+fn gone() -> Refusal {
+    Refusal::new(404, "itemNotFound", "The upload session was not found")
+}
+
+fn status(upload: &Upload) -> Value {
+    json!({
+        "expirationDateTime": instant(upload.expires),
+        "nextExpectedRanges": [expected(upload)],
+    })
+}
+
+fn expected(upload: &Upload) -> String {
+    match upload.total {
+        Some(total) if upload.received > 0 && upload.received < total => {
+            format!("{}-{}", upload.received, total - 1)
+        }
+        _ => format!("{}-", upload.received),
+    }
+}
+
+fn fragment(call: &Call, state: &mut State, name: &str) -> Outcome {
+    let (part, total) = call
+        .header("content-range")
+        .and_then(range::given)
+        .ok_or_else(|| invalid("A Content-Range header of the form bytes a-b/total is needed."))?;
+    if call.body.len() >= FRAGMENT_MAX {
+        return Err(Refusal::new(
+            413,
+            "invalidRequest",
+            "Fragments must be below 60 MiB.",
+        ));
+    }
+    let upload = state.uploads.get_mut(name).ok_or_else(gone)?;
+    let done = upload
+        .take(&part, total, &call.body)
+        .map_err(|fault| match fault {
+            FragmentFault::TotalChanged => invalid("The total size differs from the one declared."),
+            FragmentFault::Length => invalid("The body is not as long as its Content-Range."),
+            FragmentFault::Unaligned => {
+                invalid("Fragments other than the last must be multiples of 327680 bytes.")
+            }
+            FragmentFault::Order => Refusal::new(
+                416,
+                "invalidRange",
+                format!(
+                    "Optimistic concurrency failure: expected {}.",
+                    expected(upload)
+                ),
+            ),
+        })?;
+    if !done {
+        return Ok(answer::json(202, &status(upload)));
+    }
+    let (plan, content) = (upload.plan.clone(), Arc::new(upload.content()));
+    let drive = drive_mut(state, &plan.drive)?;
+    let (id, created) = plan
+        .target
+        .commit(drive, content, plan.conflict, plan.times)
+        .map_err(refused)?;
+    state.uploads.remove(name);
+    let (user, drive) = drive_of(state, &plan.drive)?;
+    let item = drive.item(&id).ok_or_else(gone)?;
+    let mut body = show_item(call, state, user, drive, item, None)?;
+    body["@odata.context"] = json!(context(call, "driveItems/$entity"));
+    Ok(answer::json(if created { 201 } else { 200 }, &body))
+}

@@ -1,0 +1,16 @@
+//! Graph: checks the bearer token, then finds the part of Graph that answers.
+
+use super::answer::{Outcome, Refusal};
+use super::call::Call;
+use super::{directory, drives, login, mail};
+
+/// Answers one Graph request.
+pub(super) fn route(call: &Call) -> Outcome {
+    login::check_bearer(call, &call.tenant.urls().graph)?;
+    match call.keys().as_slice() {
+        ["users", _, "drive" | "drives", ..] | ["drives", ..] => drives::route(call),
+        ["users"] | ["users", _] | ["users", _, "mailboxsettings"] => directory::route(call),
+        ["users", _, "mailfolders" | "messages", ..] => mail::route(call),
+        _ => Err(Refusal::no_such_segment(call)),
+    }
+}

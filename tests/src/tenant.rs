@@ -1,0 +1,204 @@
+//! Tenant: the whole state of the simulated Microsoft 365, shared by whoever holds a clone.
+
+pub(crate) mod app;
+pub mod drive;
+mod drive_access;
+pub(crate) mod ids;
+mod mail_access;
+pub(crate) mod mailbox;
+pub mod message;
+pub(crate) mod people;
+pub(crate) mod public_folders;
+pub(crate) mod uploads;
+pub(crate) mod urls;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::counters::Counters;
+use crate::fault::FaultPlan;
+use crate::generate::letter::Cast;
+
+pub use app::{App, Permission};
+pub use mail_access::{MessageInfo, NewMessage};
+pub use message::{Address, Attachment, Flag, Importance};
+pub use people::{MailboxKind, UserInfo, UserState};
+pub use urls::Urls;
+
+/// Seconds since 1970 of the first moment of every tenant: 2026-11-01T00:00:00Z.
+pub(crate) const EPOCH: i64 = 1_793_491_200;
+
+/// Answers what time it is; the operating system by default.
+pub(crate) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// A simulated tenant: cheap to clone, all clones share one state.
+///
+/// What it holds depends on the seed and on the requests it got, on nothing else; only tokens and
+/// assertions look at a clock (see [`Tenant::set_clock`]).
+#[derive(Clone)]
+pub struct Tenant {
+    state: Arc<Mutex<State>>,
+    urls: Arc<Urls>,
+}
+
+/// Everything a tenant knows; one lock, held for one request at most.
+pub(crate) struct State {
+    /// Decides everything that looks random.
+    pub(crate) seed: u64,
+    /// The people and rooms of the tenant, in the order of creation.
+    pub(crate) users: Vec<UserState>,
+    /// The app that may sign in, and what it was granted.
+    pub(crate) app: app::Registration,
+    /// Requests answered, by route.
+    pub(crate) counters: Counters,
+    /// Time for tokens and assertions.
+    pub(crate) clock: Clock,
+    /// Counts changes; tenant time is [`EPOCH`] plus one second for each.
+    pub(crate) ticks: i64,
+    /// Numbers requests, for request ids.
+    pub(crate) requests: u64,
+    /// Uploads of files under way, by the name in their address.
+    pub(crate) uploads: BTreeMap<String, drive::Upload>,
+    /// Public folders, and how EWS behaves.
+    pub(crate) ews: public_folders::Ews,
+    /// Attachments on their way in, by the token of their session.
+    pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
+    pub(crate) mail_uploads_opened: u64,
+    /// What goes wrong.
+    pub(crate) faults: FaultPlan,
+    /// Who writes generated mail.
+    pub(crate) cast: Arc<Cast>,
+}
+
+impl Tenant {
+    /// Creates a tenant with an app, and nobody in it.
+    pub fn empty(seed: u64) -> Self {
+        let state = State {
+            seed,
+            users: Vec::new(),
+            app: app::Registration::new(seed),
+            counters: Counters::default(),
+            clock: system_clock(),
+            ticks: 0,
+            requests: 0,
+            uploads: BTreeMap::new(),
+            ews: public_folders::Ews::new(seed),
+            mail_uploads: BTreeMap::new(),
+            mail_uploads_opened: 0,
+            faults: FaultPlan::default(),
+            cast: Arc::default(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            urls: Arc::new(Urls::in_process()),
+        }
+    }
+
+    /// Returns where this tenant answers.
+    pub fn urls(&self) -> &Urls {
+        &self.urls
+    }
+
+    /// Returns the same tenant under other addresses; both share one state.
+    #[must_use]
+    pub fn with_urls(&self, urls: Urls) -> Self {
+        Self {
+            state: Arc::clone(&self.state),
+            urls: Arc::new(urls),
+        }
+    }
+
+    /// Returns the app that may sign in.
+    pub fn app(&self) -> App {
+        self.lock().app.app.clone()
+    }
+
+    /// Returns the requests counted so far.
+    pub fn counters(&self) -> Counters {
+        self.lock().counters.clone()
+    }
+
+    /// Sets all counters to zero.
+    pub fn reset_counters(&self) {
+        self.lock().counters = Counters::default();
+    }
+
+    /// Replaces the clock by which tokens expire and assertions are judged.
+    pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
+        self.lock().clock = Arc::new(clock);
+    }
+
+    /// Lists the users in the order of their creation.
+    pub fn users(&self) -> Vec<UserInfo> {
+        self.lock().users.iter().map(UserState::info).collect()
+    }
+
+    /// Locks the state; a thread that panicked while holding it does not matter to a simulation.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Finds a user by id or, whatever the letter case, by principal name.
+    pub(crate) fn user(&self, id_or_name: &str) -> Option<&UserState> {
+        self.users.iter().find(|user| user.answers_to(id_or_name))
+    }
+
+    /// Finds a user like [`State::user`], to change it.
+    pub(crate) fn user_mut(&mut self, id_or_name: &str) -> Option<&mut UserState> {
+        self.users
+            .iter_mut()
+            .find(|user| user.answers_to(id_or_name))
+    }
+
+    /// Adds a user with an empty mailbox and returns the place among all users.
+    pub(crate) fn add_user(
+        &mut self,
+        principal_name: &str,
+        display_name: &str,
+        kind: MailboxKind,
+        language: usize,
+    ) -> usize {
+        let place = self.users.len();
+        let number = place as u64;
+        self.users.push(UserState {
+            id: ids::guid(self.seed, "user", number),
+            principal_name: principal_name.to_string(),
+            display_name: display_name.to_string(),
+            kind,
+            mailbox: Some(mailbox::Mailbox::new(
+                ids::number(self.seed, "mailbox", number),
+                language,
+            )),
+            drive: None,
+        });
+        place
+    }
+
+    /// Returns tenant time in seconds since 1970 and moves it one second on.
+    pub(crate) fn tick(&mut self) -> i64 {
+        self.ticks += 1;
+        EPOCH + self.ticks
+    }
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Tenant")
+            .field("seed", &state.seed)
+            .field("users", &state.users.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the seam; set_clock replaces it"
+)]
+fn system_clock() -> Clock {
+    Arc::new(SystemTime::now)
+}

@@ -1,0 +1,80 @@
+//! Urls: the four addresses under which a tenant answers.
+
+use std::io;
+
+use url::Url;
+
+/// The four addresses of a tenant; every absolute URL in its answers begins with one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Urls {
+    /// The identity platform, without the tenant.
+    pub login: Url,
+    /// Microsoft Graph, without the version.
+    pub graph: Url,
+    /// The whole endpoint of Exchange Web Services.
+    pub ews: Url,
+    /// The second origin, which serves content and takes uploads, and refuses `Authorization`.
+    pub content: Url,
+}
+
+/// Which of the four services a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Login,
+    Graph,
+    Ews,
+    Content,
+}
+
+impl Urls {
+    /// Returns the addresses of a tenant that is called in process; nothing resolves them.
+    pub(crate) fn in_process() -> Self {
+        Self::from_texts([
+            "https://login.contoso.example/",
+            "https://graph.contoso.example/",
+            "https://outlook.contoso.example/EWS/Exchange.asmx",
+            "https://content.contoso.example/",
+        ])
+        .unwrap_or_else(|_| unreachable!("the addresses above are well formed"))
+    }
+
+    /// Returns the addresses of four loopback ports, in the order of the fields.
+    ///
+    /// *Errors*: of kind `InvalidInput`, when an address is not a URL.
+    pub(crate) fn from_texts(texts: [&str; 4]) -> io::Result<Self> {
+        let parse = |text: &str| {
+            Url::parse(text).map_err(|cause| io::Error::new(io::ErrorKind::InvalidInput, cause))
+        };
+        Ok(Self {
+            login: parse(texts[0])?,
+            graph: parse(texts[1])?,
+            ews: parse(texts[2])?,
+            content: parse(texts[3])?,
+        })
+    }
+
+    /// Finds the service that answers at `host` and `port` of a request.
+    pub(crate) fn door(&self, host: &str, port: Option<u16>) -> Option<Door> {
+        let answers = |url: &Url| {
+            url.host_str()
+                .is_some_and(|own| own.eq_ignore_ascii_case(host))
+                && port.or_else(|| default_port(url)) == url.port_or_known_default()
+        };
+        [
+            (&self.login, Door::Login),
+            (&self.graph, Door::Graph),
+            (&self.ews, Door::Ews),
+            (&self.content, Door::Content),
+        ]
+        .into_iter()
+        .find_map(|(url, door)| answers(url).then_some(door))
+    }
+}
+
+fn default_port(url: &Url) -> Option<u16> {
+    match url.scheme() {
+        "http" => Some(80),
+        _ => Some(443),
+    }
+}
