@@ -13,8 +13,14 @@ const TABLE: &[(&str, &[&str])] = &[
     ("backup-store", &[]),
     ("m365-graph", &["m365-auth"]),
     ("m365-ews", &["m365-auth"]),
-    ("backup-engine", &["m365-auth", "m365-graph", "m365-ews", "backup-store"]),
-    ("restore-engine", &["m365-auth", "m365-graph", "m365-ews", "backup-store"]),
+    (
+        "backup-engine",
+        &["m365-auth", "m365-graph", "m365-ews", "backup-store"],
+    ),
+    (
+        "restore-engine",
+        &["m365-auth", "m365-graph", "m365-ews", "backup-store"],
+    ),
     (
         "m365-backup",
         &[
@@ -30,7 +36,14 @@ const TABLE: &[(&str, &[&str])] = &[
     ("m365-simulator", &[]),
     (
         "m365-fuzz",
-        &["m365-auth", "m365-graph", "m365-ews", "backup-store", "backup-engine", "restore-engine"],
+        &[
+            "m365-auth",
+            "m365-graph",
+            "m365-ews",
+            "backup-store",
+            "backup-engine",
+            "restore-engine",
+        ],
     ),
 ];
 
@@ -38,23 +51,49 @@ const TABLE: &[(&str, &[&str])] = &[
 const FENCED: &[(&str, &[&str], &str)] = &[
     ("reqwest", &["m365-auth"], "the network has one door"),
     ("oauth2", &["m365-auth"], "tokens have one source"),
-    ("clap", &["m365-backup"], "only the cli knows a command line"),
-    ("indicatif", &["m365-backup"], "only the cli knows a terminal"),
+    (
+        "clap",
+        &["m365-backup"],
+        "only the cli knows a command line",
+    ),
+    (
+        "indicatif",
+        &["m365-backup"],
+        "only the cli knows a terminal",
+    ),
     ("toml", &["m365-backup"], "only the cli reads config files"),
-    ("tracing-subscriber", &["m365-backup"], "a library never installs a subscriber"),
+    (
+        "tracing-subscriber",
+        &["m365-backup"],
+        "a library never installs a subscriber",
+    ),
     ("aes-gcm", &["backup-store"], "sealing has one place"),
-    ("quick-xml", &["m365-ews", "m365-simulator"], "only EWS speaks XML"),
+    (
+        "quick-xml",
+        &["m365-ews", "m365-simulator"],
+        "only EWS speaks XML",
+    ),
     ("axum", &[], "the simulator routes by itself"),
     ("ring", &[], "one TLS provider"),
 ];
 
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo metadata runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     metadata["packages"].as_array().expect("packages").clone()
 }
@@ -71,12 +110,22 @@ fn dependencies(package: &Value) -> impl Iterator<Item = &Value> {
 fn crates_depend_only_downwards_as_the_table_says() {
     let ours: BTreeSet<&str> = TABLE.iter().map(|(name, _)| *name).collect();
     let packages = packages();
-    let found: BTreeSet<&str> = packages.iter().map(|package| text(package, "name")).collect();
-    assert_eq!(found, ours, "the workspace has exactly the packages of the table");
+    let found: BTreeSet<&str> = packages
+        .iter()
+        .map(|package| text(package, "name"))
+        .collect();
+    assert_eq!(
+        found, ours,
+        "the workspace has exactly the packages of the table"
+    );
     let mut complaints = Vec::new();
     for package in &packages {
         let name = text(package, "name");
-        let allowed = TABLE.iter().find(|(known, _)| *known == name).expect("in the table").1;
+        let allowed = TABLE
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("in the table")
+            .1;
         for dependency in dependencies(package) {
             let on = text(dependency, "name");
             let for_tests = text(dependency, "kind") == "dev";
@@ -94,13 +143,22 @@ fn crates_depend_only_downwards_as_the_table_says() {
 #[test]
 fn optional_edges_stay_optional() {
     let packages = packages();
-    for (name, on) in
-        [("backup-engine", "m365-ews"), ("restore-engine", "m365-ews"), ("m365-backup", "m365-simulator")]
-    {
-        let package = packages.iter().find(|package| text(package, "name") == name).expect(name);
+    for (name, on) in [
+        ("backup-engine", "m365-ews"),
+        ("restore-engine", "m365-ews"),
+        ("m365-backup", "m365-simulator"),
+    ] {
+        let package = packages
+            .iter()
+            .find(|package| text(package, "name") == name)
+            .expect(name);
         for dependency in dependencies(package) {
             if text(dependency, "name") == on && text(dependency, "kind") != "dev" {
-                assert_eq!(dependency["optional"], Value::Bool(true), "{name} -> {on} is behind a feature");
+                assert_eq!(
+                    dependency["optional"],
+                    Value::Bool(true),
+                    "{name} -> {on} is behind a feature"
+                );
             }
         }
     }
@@ -115,7 +173,8 @@ fn third_party_crates_stay_in_their_place() {
                 continue;
             }
             for (fenced, allowed, reason) in FENCED {
-                if text(dependency, "name") == *fenced && !allowed.contains(&text(package, "name")) {
+                if text(dependency, "name") == *fenced && !allowed.contains(&text(package, "name"))
+                {
                     complaints.push(format!("{} uses {fenced}: {reason}", text(package, "name")));
                 }
             }

@@ -18,11 +18,11 @@ const FENCES: &[Fence] = &[
             "backup-store/src/seal",
             "backup-store/src/keys",
             "backup-store/src/pack",
-            "backup-store/src/block",
-            "backup-store/src/spool",
+            "backup-store/src/content",
             "backup-store/src/index",
             "backup-store/src/tree",
-            "backup-store/src/gather",
+            "backup-store/src/slots",
+            "backup-store/src/writer/",
         ],
         except: &[],
         words: &["catalog::"],
@@ -31,12 +31,20 @@ const FENCES: &[Fence] = &[
     Fence {
         inside: &["backup-store/src/"],
         except: &[],
-        words: &["@odata", "odata.", "$select", "graph.microsoft", "Bearer ", "http::"],
+        words: &[
+            "@odata",
+            "odata.",
+            "$select",
+            "graph.microsoft",
+            "Bearer ",
+            "http::",
+        ],
         reason: "the store never knows the service's wire formats",
     },
     Fence {
         inside: &["m365-auth/src/"],
-        except: &[],
+        // Words that may be printed of an address; no meaning is attached to them.
+        except: &["m365-auth/src/redact"],
         words: &["mailFolders", "driveItem", "messages/delta"],
         reason: "m365-auth never knows what a mailbox or a drive is",
     },
@@ -55,7 +63,13 @@ const FENCES: &[Fence] = &[
     Fence {
         inside: &["tests/src/"],
         except: &[],
-        words: &["m365_auth::", "m365_graph::", "m365_ews::", "backup_store::", "backup_engine::"],
+        words: &[
+            "m365_auth::",
+            "m365_graph::",
+            "m365_ews::",
+            "backup_store::",
+            "backup_engine::",
+        ],
         reason: "the simulator shares no type with what it tests",
     },
     Fence {
@@ -70,7 +84,10 @@ const FENCES: &[Fence] = &[
 const BANNED: &[(&str, &str)] = &[
     ("m356", "m365"),
     ("todo!(", "build it, or refuse with an error that says so"),
-    ("unimplemented!(", "build it, or refuse with an error that says so"),
+    (
+        "unimplemented!(",
+        "build it, or refuse with an error that says so",
+    ),
     ("Repository", "store"),
 ];
 
@@ -90,8 +107,14 @@ fn modules_name_only_what_they_may_know() {
     for file in files(&[".rs"]) {
         let code = code(&file);
         for fence in FENCES {
-            let inside = fence.inside.iter().any(|start| file.path.starts_with(start));
-            let excepted = fence.except.iter().any(|start| file.path.starts_with(start));
+            let inside = fence
+                .inside
+                .iter()
+                .any(|start| file.path.starts_with(start));
+            let excepted = fence
+                .except
+                .iter()
+                .any(|start| file.path.starts_with(start));
             if inside && !excepted {
                 for word in fence.words.iter().filter(|word| code.contains(**word)) {
                     complaints.push(format!("{} names `{word}`: {}", file.path, fence.reason));
@@ -106,7 +129,10 @@ fn modules_name_only_what_they_may_know() {
 fn every_fence_stands_around_something() {
     let files = files(&[".rs"]);
     for start in FENCES.iter().flat_map(|fence| fence.inside) {
-        assert!(files.iter().any(|file| file.path.starts_with(start)), "nothing lies under {start}");
+        assert!(
+            files.iter().any(|file| file.path.starts_with(start)),
+            "nothing lies under {start}"
+        );
     }
 }
 
@@ -122,7 +148,11 @@ fn banned_words_do_not_appear() {
                 complaints.push(format!("{}:{}: `{word}`: {instead}", file.path, number + 1));
             }
             if line.contains("TODO") && !line.contains("TODO(#") {
-                complaints.push(format!("{}:{}: TODO without an issue number", file.path, number + 1));
+                complaints.push(format!(
+                    "{}:{}: TODO without an issue number",
+                    file.path,
+                    number + 1
+                ));
             }
         }
     }
@@ -132,14 +162,21 @@ fn banned_words_do_not_appear() {
 #[test]
 fn only_the_seams_meet_clock_environment_and_randomness() {
     // clippy's disallowed-methods refuses the calls; this test refuses to switch that lint off anywhere else.
-    const SEAMS: &[&str] =
-        &["m365-auth/src/environment.rs", "backup-store/src/environment.rs", "cli/src/", "cli/tests/"];
+    const SEAMS: &[&str] = &[
+        "m365-auth/src/environment.rs",
+        "backup-store/src/environment.rs",
+        "cli/src/",
+    ];
     let mut complaints = Vec::new();
     for file in files(&[".rs"]) {
-        let allowed = SEAMS.iter().any(|seam| file.path.starts_with(seam));
+        let is_test = file.path.contains("/tests/") || file.path.starts_with("tests/tidy/");
+        let allowed = is_test || SEAMS.iter().any(|seam| file.path.starts_with(seam));
         if !allowed && code(&file).contains("allow(clippy::disallowed_methods") {
             complaints.push(file.path.clone());
         }
     }
-    assert_none("disallowed_methods switched off outside the seams", &complaints);
+    assert_none(
+        "disallowed_methods switched off outside the seams",
+        &complaints,
+    );
 }

@@ -17,10 +17,13 @@ fn fixture_paths() -> Vec<PathBuf> {
 
 /// Tells whether `text` holds something shaped like a signed token: three dotted base64url parts, the first `eyJ…`.
 fn holds_token_shape(text: &str) -> bool {
-    text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).any(|word| {
-        let parts: Vec<&str> = word.split('.').collect();
-        parts.len() == 3 && parts[0].starts_with("eyJ") && parts.iter().all(|part| part.len() > 20)
-    })
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
+        .any(|word| {
+            let parts: Vec<&str> = word.split('.').collect();
+            parts.len() == 3
+                && parts[0].starts_with("eyJ")
+                && parts.iter().all(|part| part.len() > 20)
+        })
 }
 
 #[test]
@@ -36,7 +39,10 @@ fn fixtures_hold_no_secret() {
             complaints.push(format!("{} holds a private key", relative(&path)));
         }
         if text.contains("onmicrosoft.com") && !text.contains("contoso.onmicrosoft.com") {
-            complaints.push(format!("{} names a tenant that is not a sample", relative(&path)));
+            complaints.push(format!(
+                "{} names a tenant that is not a sample",
+                relative(&path)
+            ));
         }
     }
     assert_none("fixture with a secret", &complaints);
@@ -65,9 +71,16 @@ fn every_fuzz_target_has_seeds() {
     let targets = root().join("fuzz/fuzz_targets");
     let mut complaints = Vec::new();
     let mut count = 0;
-    for path in paths(&targets).iter().filter(|path| path.extension().is_some_and(|end| end == "rs")) {
+    for path in paths(&targets)
+        .iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+    {
         count += 1;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let seeds = root().join("fuzz/corpus").join(&name);
         if !seeds.is_dir() || paths(&seeds).is_empty() {
             complaints.push(format!("fuzz target {name} has no seeds"));

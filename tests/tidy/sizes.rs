@@ -27,7 +27,13 @@ fn files_and_lines_are_short() {
     }
     lengths.sort_unstable();
     let at = |share: usize| lengths[(lengths.len() - 1) * share / 100];
-    println!("{} files: median {}, p90 {}, longest {} lines", lengths.len(), at(50), at(90), at(100));
+    println!(
+        "{} files: median {}, p90 {}, longest {} lines",
+        lengths.len(),
+        at(50),
+        at(90),
+        at(100)
+    );
     assert_none("file or line too long", &complaints);
 }
 
@@ -38,16 +44,25 @@ fn functions_are_short() {
         let lines: Vec<&str> = file.text.lines().collect();
         for (start, line) in lines.iter().enumerate() {
             let trimmed = line.trim_start();
-            let is_function = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn "]
-                .iter()
-                .any(|opening| trimmed.starts_with(opening))
+            let is_function = [
+                "fn ",
+                "pub fn ",
+                "pub(crate) fn ",
+                "pub(super) fn ",
+                "async fn ",
+            ]
+            .iter()
+            .any(|opening| trimmed.starts_with(opening))
                 || (trimmed.starts_with("pub") && trimmed.contains("async fn "));
             if !is_function || trimmed.ends_with(';') || trimmed.ends_with('}') {
                 continue;
             }
             // rustfmt puts the closing brace of a function at the indentation of its first line.
             let end = format!("{}}}", &line[..line.len() - trimmed.len()]);
-            let length = lines[start..].iter().position(|line| *line == end).unwrap_or(0);
+            let length = lines[start..]
+                .iter()
+                .position(|line| *line == end)
+                .unwrap_or(0);
             if length > FUNCTION_LINES_MAX {
                 complaints.push(format!("{}:{} has {length} lines", file.path, start + 1));
             }
@@ -61,23 +76,43 @@ fn every_source_file_says_what_it_is_for_and_is_part_of_its_crate() {
     let sources = files(&[".rs"]);
     let mut complaints = Vec::new();
     for file in &sources {
-        let opening = file.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        if !opening.starts_with("//!") && !opening.starts_with("#![doc") && !opening.starts_with("#![no_main]") {
+        let opening = file
+            .text
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default();
+        if !opening.starts_with("//!")
+            && !opening.starts_with("#![doc")
+            && !opening.starts_with("#![no_main]")
+        {
             complaints.push(format!("{} does not open with what it is for", file.path));
         }
-        let Some((folder, name)) = file.path.rsplit_once('/') else { continue };
+        let Some((folder, name)) = file.path.rsplit_once('/') else {
+            continue;
+        };
         let stem = name.trim_end_matches(".rs");
         if !folder.contains("/src") || ["lib", "main"].contains(&stem) {
             continue;
         }
         let declaration = [format!("mod {stem};"), format!("mod {stem} {{")];
-        let parent = [format!("{folder}.rs"), format!("{folder}/lib.rs"), format!("{folder}/main.rs")];
+        let parent = [
+            format!("{folder}.rs"),
+            format!("{folder}/lib.rs"),
+            format!("{folder}/main.rs"),
+        ];
         let declared = sources
             .iter()
             .filter(|candidate| parent.contains(&candidate.path))
-            .any(|candidate| declaration.iter().any(|words| candidate.text.contains(words)));
+            .any(|candidate| {
+                declaration
+                    .iter()
+                    .any(|words| candidate.text.contains(words))
+            });
         if !declared {
-            complaints.push(format!("{} is not reachable from its crate root", file.path));
+            complaints.push(format!(
+                "{} is not reachable from its crate root",
+                file.path
+            ));
         }
     }
     assert_none("source file without purpose or parent", &complaints);

@@ -15,7 +15,10 @@ const LEFT_OUT: &[&str] = &["target", ".git", "node_modules"];
 
 /// Returns the workspace root.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the workspace")
+        .to_path_buf()
 }
 
 /// Reads every file below the root whose name ends with one of `endings`, in the order of its path.
@@ -40,7 +43,11 @@ pub(crate) fn paths(folder: &Path) -> Vec<PathBuf> {
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).expect("folder is readable") {
             let path = entry.expect("entry is readable").path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if path.is_dir() && !LEFT_OUT.contains(&name.as_str()) {
                 open.push(path);
             } else if path.is_file() {
@@ -53,10 +60,17 @@ pub(crate) fn paths(folder: &Path) -> Vec<PathBuf> {
 
 /// Renders `path` relative to the root, with forward slashes.
 pub(crate) fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().replace('\\', "/")
+    path.strip_prefix(root())
+        .unwrap_or(path)
+        .to_string_lossy()
+        .replace('\\', "/")
 }
 
 /// Fails with every complaint at once, so that one run tells all there is to mend.
 pub(crate) fn assert_none(rule: &str, complaints: &[String]) {
-    assert!(complaints.is_empty(), "{rule}:\n  {}", complaints.join("\n  "));
+    assert!(
+        complaints.is_empty(),
+        "{rule}:\n  {}",
+        complaints.join("\n  ")
+    );
 }
