@@ -1,10 +1,10 @@
 //! Connect: builds the store and the clients from options, config and secrets.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_store::catalog::SnapshotEntry;
-use backup_store::{ErrorKind, LocalBackend, Passphrase, StopSignal, Store, StoreOptions};
+use backup_store::{ErrorKind, LocalBackend, StopSignal, Store, StoreOptions};
 use m365_auth::{
     CachedTokenProvider, Cloud, ReqwestTransport, RetryPolicy, Secret, SystemEnvironment,
     TokenClient, Transport, TransportOptions,
@@ -13,7 +13,6 @@ use m365_graph::{GraphClient, GraphOptions};
 
 use crate::args::GlobalArgs;
 use crate::config::{CloudChoice, Config};
-use crate::exit::Exit;
 use crate::failure::{Failure, Result, from_auth, from_graph, from_store, no_store};
 use crate::output::Output;
 use crate::{platform, secrets};
@@ -172,9 +171,11 @@ pub(crate) fn client(
     )
     .map_err(|error| from_auth("prepare the login", &error))?;
     let tokens = Arc::new(CachedTokenProvider::new(Arc::new(tokens), environment));
-    let mut options = GraphOptions::default();
-    options.retry = retry;
-    USER_AGENT.clone_into(&mut options.user_agent);
+    let options = GraphOptions {
+        retry,
+        user_agent: USER_AGENT.to_owned(),
+        ..GraphOptions::default()
+    };
     GraphClient::new(transport, tokens, cloud, options)
         .map_err(|error| from_graph("prepare the client", &error))
 }

@@ -3,6 +3,7 @@
 //! Exit 0 only if every comparison held: costs within their laws, every stored byte verified, and
 //! what was restored equal to its source.
 
+mod figures;
 mod folder;
 mod measure;
 mod restoring;
@@ -167,7 +168,7 @@ async fn tell_the_story(context: &Context, args: &DemoArgs, folder: &Folder) -> 
         word: restored.word,
         checks,
         seconds: started.elapsed().as_secs_f64(),
-        peak_bytes: crate::platform::peak_memory(),
+        peak_bytes: figures::peak_memory(),
     })
 }
 

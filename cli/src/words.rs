@@ -54,15 +54,6 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", count(number))
 }
 
-/// Writes `part / whole` with two decimals, or a dash when there is no whole.
-pub(crate) fn ratio(part: u64, whole: u64) -> String {
-    if whole == 0 {
-        return "-".to_owned();
-    }
-    let hundredths = (u128::from(part) * 100 + u128::from(whole) / 2) / u128::from(whole);
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
-}
-
 /// Writes a time to the second, UTC: `2026-11-22 08:50:03`.
 pub(crate) fn time(at: Timestamp) -> String {
     let text = at.to_string();
@@ -78,7 +69,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{bytes, count, counted, duration, hex, ratio};
+    use super::{bytes, count, counted, duration, hex};
 
     #[test]
     fn bytes_are_written_in_binary_units() {
@@ -96,15 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn durations_counts_and_ratios_read_well() {
+    fn durations_and_counts_read_well() {
         assert_eq!(duration(Duration::from_millis(450)), "0.4 s");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 05 s");
         assert_eq!(duration(Duration::from_secs(7800)), "2 h 10 min");
         assert_eq!(count(20_113), "20,113");
         assert_eq!(count(7), "7");
         assert_eq!(counted(1, "item"), "1 item");
-        assert_eq!(ratio(105, 100), "1.05");
-        assert_eq!(ratio(1, 0), "-");
         assert_eq!(hex(&[0, 255]), "00ff");
     }
 }

@@ -37,10 +37,8 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit> {
 
     let mut jobs = Vec::new();
     for entry in entries {
-        let selection = match choose::selection(&open, &entry, args.path.as_deref()).await? {
-            Some(selection) => selection,
-            None => continue,
-        };
+        let part = choose::selection(&open, &entry, args.path.as_deref()).await?;
+        let Some(selection) = part else { continue };
         let request = RestoreRequest {
             selection,
             destination: args

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::Findings;
+use super::figures::ratio;
 use super::folder::Folder;
 use super::measure::Measured;
 use crate::failure::Result;
@@ -84,7 +85,7 @@ fn runs(found: &Findings) -> Table {
             name.to_owned(),
             words::count(items),
             words::count(*requests),
-            words::ratio(*requests, items),
+            ratio(*requests, items),
             words::bytes(*bytes),
             format!("{seconds:.1} s"),
         ]);
@@ -106,7 +107,7 @@ fn sizes(found: &Findings) -> Table {
             format!(
                 "{} ({} of logical)",
                 words::bytes(found.stored_bytes),
-                words::ratio(found.stored_bytes, found.first.bytes),
+                ratio(found.stored_bytes, found.first.bytes),
             ),
         ),
         (

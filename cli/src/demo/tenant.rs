@@ -33,7 +33,7 @@ pub(super) fn change(tenant: &Tenant, seed: u64) -> u64 {
         seed: seed.wrapping_add(1),
         ..ChangeSpec::default()
     };
-    tenant.change(spec).changed_items
+    tenant.change(&spec).changed_items
 }
 
 /// Builds a client of the tenant; no request leaves the process.

@@ -100,7 +100,7 @@ impl BackupProgress {
     fn advanced(&self, resource: &ResourceId, totals: &Totals) {
         let mut state = self.lock();
         if let Some(active) = state.active.get_mut(resource) {
-            active.totals = totals.clone();
+            active.totals = *totals;
             show(
                 active.bar.as_ref(),
                 &format!("{}: {}", active.label, brief(totals)),
@@ -122,7 +122,7 @@ impl BackupProgress {
 
 impl State {
     fn show_run(&self) {
-        let mut totals = self.done.clone();
+        let mut totals = self.done;
         self.active
             .values()
             .for_each(|active| totals.add(&active.totals));
