@@ -242,9 +242,4 @@ impl Message {
             _ => crate::mime::render(self, &self.view(true)),
         }
     }
-
-    /// Tells whether the content came verbatim from a user's file.
-    pub(crate) fn is_imported(&self) -> bool {
-        matches!(self.content, Content::Imported(_))
-    }
 }

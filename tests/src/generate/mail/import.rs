@@ -36,7 +36,7 @@ impl Files {
             match ending.to_ascii_lowercase().as_str() {
                 "eml" => messages.push(Bytes::from(bytes)),
                 "mbox" | "mbx" | "" if bytes.starts_with(b"From ") => {
-                    split_mbox(&bytes, &mut messages)
+                    split_mbox(&bytes, &mut messages);
                 }
                 _ => {}
             }
@@ -186,4 +186,56 @@ fn parse(mime: &[u8]) -> (MessageView, i64, Importance) {
         .date()
         .map_or(EPOCH, mail_parser::DateTime::to_timestamp);
     (view, sent, importance)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::TenantSpec;
+    use crate::tenant::Tenant;
+
+    const EML: &[u8] = b"From: Ann <ann@x.example>\r\nTo: bob@x.example\r\nSubject: One\r\n\
+        Date: Thu, 2 Jan 2020 03:04:05 +0000\r\nMessage-ID: <1@x.example>\r\n\r\nHello\r\n";
+
+    #[test]
+    fn own_mail_is_spread_over_the_mailboxes_and_stays_verbatim() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::create_dir(dir.path().join("deep")).expect("a folder");
+        fs::write(dir.path().join("deep/one.eml"), EML).expect("written");
+        let mbox = "From a@b Thu Jan  2 03:04:05 2020\nSubject: Two\n\n>From here\n\n\
+            From c@d Thu Jan  2 03:04:05 2020\nSubject: Three\n\nx\n";
+        fs::write(dir.path().join("two.mbox"), mbox).expect("written");
+        fs::write(dir.path().join("notes.pdf"), "no mail").expect("written");
+        let tenant = Tenant::generate(TenantSpec {
+            users: 2,
+            files_per_user: 0,
+            mail_dir: Some(dir.path().to_owned()),
+            ..TenantSpec::default()
+        })
+        .expect("a tenant");
+        let mut found = Vec::new();
+        for user in tenant.users() {
+            for info in tenant.messages(&user.id) {
+                let mime = tenant.mime(&user.id, &info.id).expect("mime");
+                found.push((info.subject, mime));
+            }
+        }
+        found.sort();
+        let subjects: Vec<&str> = found.iter().map(|(subject, _)| subject.as_str()).collect();
+        assert_eq!(subjects, ["One", "Three", "Two"]);
+        assert_eq!(found[0].1, EML);
+        assert_eq!(found[2].1, "Subject: Two\n\nFrom here\n\n");
+    }
+
+    #[test]
+    fn a_folder_without_mail_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let spec = TenantSpec {
+            mail_dir: Some(dir.path().to_owned()),
+            ..TenantSpec::default()
+        };
+        let error = Tenant::generate(spec).expect_err("no mail").to_string();
+        assert!(error.contains(&dir.path().display().to_string()), "{error}");
+    }
 }

@@ -136,7 +136,10 @@ async fn large_attachments_come_in_ranges_without_a_token() {
         .add_message(ALICE, "drafts", note("big"))
         .expect("id");
     let url = format!("/users/{ALICE}/messages/{id}/attachments/createUploadSession");
-    let item = |size: usize| json!({"AttachmentItem": {"attachmentType": "file", "name": "big.bin", "size": size}});
+    let item = |size: usize| {
+        let item = json!({"attachmentType": "file", "name": "big.bin", "size": size});
+        json!({"AttachmentItem": item})
+    };
     assert_eq!(
         client.call("POST", &url, item(1000)).await.0,
         400,
