@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mail_parser::{MessageParser, MimeHeaders as _, PartType};
+use mail_parser::decoders::base64::base64_decode;
+use mail_parser::decoders::quoted_printable::quoted_printable_decode;
+use mail_parser::{Encoding, Message, MessageParser, MessagePart, MimeHeaders as _, PartType};
 
 use crate::tenant::EPOCH;
 use crate::tenant::mailbox::{Draft, Mailbox};
@@ -155,7 +157,7 @@ fn parse(mime: &[u8]) -> (MessageView, i64, Importance) {
             },
         );
         let name = part.attachment_name().unwrap_or("attachment");
-        let mut file = Attachment::new(name, &kind, Bytes::copy_from_slice(part.contents()));
+        let mut file = Attachment::new(name, &kind, Bytes::from(part_bytes(&message, part)));
         file.content_id = part.content_id().map(str::to_string);
         file.inline = part
             .content_disposition()
@@ -186,6 +188,23 @@ fn parse(mime: &[u8]) -> (MessageView, i64, Importance) {
         .date()
         .map_or(EPOCH, mail_parser::DateTime::to_timestamp);
     (view, sent, importance)
+}
+
+/// Returns the decoded bytes of a part; the parser's own view of text is decoded to Unicode.
+pub(crate) fn part_bytes(message: &Message<'_>, part: &MessagePart<'_>) -> Vec<u8> {
+    let place = |offset: u32| usize::try_from(offset).unwrap_or(usize::MAX);
+    let raw = message
+        .raw_message()
+        .get(place(part.offset_body)..place(part.offset_end));
+    let decoded = match (&part.body, raw, part.encoding) {
+        (PartType::Text(_) | PartType::Html(_), Some(raw), Encoding::Base64) => base64_decode(raw),
+        (PartType::Text(_) | PartType::Html(_), Some(raw), Encoding::QuotedPrintable) => {
+            quoted_printable_decode(raw)
+        }
+        (PartType::Text(_) | PartType::Html(_), Some(raw), Encoding::None) => Some(raw.to_vec()),
+        _ => None,
+    };
+    decoded.unwrap_or_else(|| part.contents().to_vec())
 }
 
 #[cfg(test)]
