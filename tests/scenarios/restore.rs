@@ -17,7 +17,7 @@ use m365_auth::{
 use m365_graph::{GraphClient, GraphOptions};
 use m365_simulator::compare::{self, Comparison};
 use m365_simulator::tenant::message::{Address, Attachment, Flag, Importance};
-use m365_simulator::{Fault, FaultPlan, FaultRule, NewMessage, Tenant, TenantSpec};
+use m365_simulator::{Fault, FaultPlan, FaultRule, MessageInfo, NewMessage, Tenant, TenantSpec};
 use restore_engine::{
     ConflictRule, Destination, DriveTarget, NoObserver, OutlookTarget, RestoreJournal,
     RestoreOutcome, RestorePlan, RestoreReport, RestoreRequest, Target, execute, plan,
@@ -135,6 +135,15 @@ impl Story {
             .unwrap()
     }
 
+    /// Counts the messages below a folder; the comparison does not mind surplus ones.
+    fn messages_below(&self, user: &str, folder: &str) -> u64 {
+        let messages = self.tenant.messages(user).into_iter();
+        let path = |message: &MessageInfo| message.folder_path.trim_start_matches('/').to_owned();
+        messages
+            .filter(|message| path(message).starts_with(folder))
+            .count() as u64
+    }
+
     /// Restores to `target`, twice, and returns the first report.
     async fn restore(&self, request: &RestoreRequest, target: &dyn Target) -> RestoreReport {
         let state = self.dir.path().join("restore");
@@ -179,6 +188,7 @@ async fn a_mailbox_restored_to_another_user_equals_its_source() {
         .await;
     let found = compare::mailbox(&story.tenant, &adele, &bob, Some("Restored"));
     assert_holds(&found, report.written);
+    assert_eq!(story.messages_below(&bob, "Restored"), report.written);
     let report = story.restore(&to(&bob, snapshot, None), &target).await;
     let found = compare::mailbox(&story.tenant, &adele, &bob, None);
     assert!(
@@ -288,4 +298,5 @@ async fn lost_answers_while_writing_double_nothing_and_lose_nothing() {
     story.tenant.set_faults(FaultPlan::default());
     let found = compare::mailbox(&story.tenant, &adele, &bob, Some("Restored"));
     assert_holds(&found, report.written);
+    assert_eq!(story.messages_below(&bob, "Restored"), report.written);
 }
