@@ -1,4 +1,9 @@
 //! Crashes and rivals: what was committed survives, and no writer harms another.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
 
 mod common;
 

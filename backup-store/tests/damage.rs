@@ -1,4 +1,5 @@
 //! Damage: every flipped byte that matters is noticed, and a wrong chunk is never returned.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Laws: whatever is put, in whatever pieces and order, comes back, once.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 
