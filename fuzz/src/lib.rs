@@ -1,1 +1,34 @@
 #![doc = include_str!("../README.md")]
+
+mod store;
+mod wire;
+
+pub use store::{
+    store_container, store_item, store_item_key, store_run_note, store_run_record, store_snapshot,
+    store_tree,
+};
+pub use wire::{
+    ews_find_folder, ews_find_item, ews_get_item, graph_delta, graph_error, graph_page,
+    token_response,
+};
+
+/// One target: takes any bytes, and must neither panic nor hang nor take memory without bound.
+pub type Target = fn(&[u8]);
+
+/// Lists every target by the name of its folder under `corpus/`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("ews_find_folder", ews_find_folder),
+    ("ews_find_item", ews_find_item),
+    ("ews_get_item", ews_get_item),
+    ("graph_delta", graph_delta),
+    ("graph_error", graph_error),
+    ("graph_page", graph_page),
+    ("store_container", store_container),
+    ("store_item", store_item),
+    ("store_item_key", store_item_key),
+    ("store_run_note", store_run_note),
+    ("store_run_record", store_run_record),
+    ("store_snapshot", store_snapshot),
+    ("store_tree", store_tree),
+    ("token_response", token_response),
+];

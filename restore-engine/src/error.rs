@@ -91,6 +91,13 @@ impl Error {
         self
     }
 
+    /// Says that something was written before the failure, so that it is looked for first.
+    #[must_use]
+    pub fn with_something_written(mut self) -> Self {
+        self.0.sent = true;
+        self
+    }
+
     /// Says whether the same call may succeed later, where the kind alone does not tell.
     #[must_use]
     pub fn with_retryable(mut self, retryable: bool) -> Self {
@@ -156,5 +163,44 @@ impl StdError for Error {
             .source
             .as_deref()
             .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<m365_graph::Error> for Error {
+    fn from(cause: m365_graph::Error) -> Self {
+        use m365_graph::ErrorKind as Graph;
+        let kind = match cause.kind() {
+            Graph::Throttled => ErrorKind::Throttled,
+            Graph::Connect | Graph::Transport | Graph::Service => ErrorKind::Service,
+            Graph::Unauthorized | Graph::Credential => ErrorKind::Credential,
+            Graph::Forbidden => ErrorKind::Forbidden,
+            Graph::NotFound => ErrorKind::NotFound,
+            _ => ErrorKind::Refused,
+        };
+        // What broke on the way, what the service failed at, and an answer that cannot be read: in
+        // all three it may have acted.
+        let acted = matches!(
+            cause.kind(),
+            Graph::Transport | Graph::Service | Graph::Malformed
+        );
+        let mut error = Self::new(kind, cause.to_string()).with_retryable(cause.is_retryable());
+        error.0.sent = acted;
+        error.0.retry_after = cause.retry_after();
+        error.0.request_id = cause.request_id().map(str::to_owned);
+        error.with_source(cause)
+    }
+}
+
+impl From<m365_auth::Error> for Error {
+    fn from(cause: m365_auth::Error) -> Self {
+        Self::from(m365_graph::Error::from(cause))
+    }
+}
+
+impl From<backup_store::Error> for Error {
+    fn from(cause: backup_store::Error) -> Self {
+        Self::new(ErrorKind::Store, cause.to_string())
+            .with_retryable(cause.is_retryable())
+            .with_source(cause)
     }
 }

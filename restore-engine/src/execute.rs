@@ -51,7 +51,7 @@ pub async fn execute(
         return Err(Error::new(ErrorKind::PlanMismatch, cause));
     }
     let entry = snapshot_of(store, plan).await?;
-    let browse = Browse::new(store, &entry.snapshot);
+    let browse = Browse::over(store.clone(), &entry.snapshot);
     let containers = browse.containers().await?;
     let run = Run {
         store,
@@ -66,7 +66,10 @@ pub async fn execute(
         pause: Pause::default(),
         credits: Arc::new(Semaphore::new(CREDITS as usize)),
     };
-    observer.event(&Event::Started { items: plan.totals.write, bytes: plan.totals.bytes });
+    observer.event(&Event::Started {
+        items: plan.totals.write,
+        bytes: plan.totals.bytes,
+    });
     let whole = run.all().await?;
     let report = run.tally.report(!whole);
     if report.outcome != RestoreOutcome::Interrupted {
@@ -77,7 +80,7 @@ pub async fn execute(
 }
 
 async fn snapshot_of(store: &Store, plan: &RestorePlan) -> Result<SnapshotEntry> {
-    let mut entries = store.snapshots().await?.into_iter();
+    let mut entries = store.snapshot_listing().await?.snapshots.into_iter();
     let found = entries.find(|entry| entry.id == plan.snapshot);
     let found = found.filter(|entry| entry.snapshot.resource.id.as_str() == plan.resource);
     found.ok_or_else(|| {
@@ -91,7 +94,7 @@ struct Run<'a> {
     store: &'a Store,
     plan: &'a RestorePlan,
     target: &'a dyn Target,
-    browse: &'a Browse,
+    browse: &'a Browse<Store>,
     containers: &'a [Container],
     execution: Execution,
     observer: &'a dyn Observer,
@@ -119,7 +122,7 @@ impl Run<'_> {
             Some(wait) => {
                 self.pause.set(wait);
                 self.observer.event(&Event::Paused { wait });
-                tracing::debug!(tried, wait_ms = wait.as_millis() as u64, "a try failed");
+                tracing::debug!(tried, ?wait, "a try failed");
                 Ok(())
             }
         }

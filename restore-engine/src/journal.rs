@@ -116,18 +116,29 @@ impl RestoreJournal {
         connection.busy_timeout(BUSY_MAX).map_err(sql)?;
         // Synchronous NORMAL with a write-ahead log survives the end of this process at any moment.
         // A power failure may lose the last rows; the destination is then asked instead.
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(sql)?;
-        let form: i64 =
-            connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sql)?;
+        connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(sql)?;
+        connection
+            .pragma_update(None, "synchronous", "NORMAL")
+            .map_err(sql)?;
+        let form: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(sql)?;
         if form != 0 && form != FORM {
             let cause = format!("restore journal: form {form} is not known here");
             return Err(Error::new(ErrorKind::Journal, cause));
         }
         connection.execute_batch(SCHEMA).map_err(sql)?;
-        connection.pragma_update(None, "user_version", FORM).map_err(sql)?;
+        connection
+            .pragma_update(None, "user_version", FORM)
+            .map_err(sql)?;
         let name_key = name_key(&connection, &store)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), store, name_key })
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            store,
+            name_key,
+        })
     }
 
     /// Finds the unfinished execution of `plan`, or begins one.
@@ -136,7 +147,9 @@ impl RestoreJournal {
         let find = move || {
             let connection = journal.lock();
             let unfinished = "SELECT id FROM execution WHERE plan = ?1 AND finished = 0";
-            let known = connection.query_row(unfinished, [&plan], |row| row.get(0)).optional();
+            let known = connection
+                .query_row(unfinished, [&plan], |row| row.get(0))
+                .optional();
             let id = match known.map_err(sql)? {
                 Some(id) => id,
                 None => {
@@ -153,7 +166,9 @@ impl RestoreJournal {
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere leaves the connection whole: each statement is its own transaction.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key(&self, effect: Effect<'_>) -> [u8; 32] {
@@ -219,7 +234,9 @@ impl Execution {
                 let row = connection.query_row(get, values, |row| Ok((row.get(0)?, row.get(1)?)));
                 row.optional().map_err(sql)?
             };
-            let Some((stage, sealed)) = row else { return Ok(None) };
+            let Some((stage, sealed)) = row else {
+                return Ok(None);
+            };
             let stage = match stage {
                 0 => Stage::Begun,
                 1 => Stage::Written,
@@ -265,14 +282,21 @@ const SCHEMA: &str = "
 
 fn name_key(connection: &Connection, store: &Store) -> Result<[u8; 32]> {
     let get = "SELECT value FROM meta WHERE name = 'name-key'";
-    let sealed: Option<Vec<u8>> =
-        connection.query_row(get, [], |row| row.get(0)).optional().map_err(sql)?;
+    let sealed: Option<Vec<u8>> = connection
+        .query_row(get, [], |row| row.get(0))
+        .optional()
+        .map_err(sql)?;
     if let Some(sealed) = sealed {
-        let plain = store.open_local(PURPOSE, b"name-key", &sealed).map_err(|cause| {
-            Error::from(cause).in_context("restore journal: does not belong to this store")
-        })?;
+        let plain = store
+            .open_local(PURPOSE, b"name-key", &sealed)
+            .map_err(|cause| {
+                Error::from(cause).in_context("restore journal: does not belong to this store")
+            })?;
         return plain.try_into().map_err(|_| {
-            Error::new(ErrorKind::Journal, "restore journal: its key has a wrong length")
+            Error::new(
+                ErrorKind::Journal,
+                "restore journal: its key has a wrong length",
+            )
         });
     }
     let mut key = [0; 32];
@@ -284,7 +308,11 @@ fn name_key(connection: &Connection, store: &Store) -> Result<[u8; 32]> {
 }
 
 fn sql(cause: rusqlite::Error) -> Error {
-    Error::new(ErrorKind::Journal, "restore journal: cannot be read or written").with_source(cause)
+    Error::new(
+        ErrorKind::Journal,
+        "restore journal: cannot be read or written",
+    )
+    .with_source(cause)
 }
 
 /// Runs blocking work where the store runs its own.

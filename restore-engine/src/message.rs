@@ -3,6 +3,8 @@
 //! The Graph form gives what only the mailbox knows (read state, flag, categories, dates, blind
 //! copies); the MIME form gives headers, body and attachments.
 
+#[cfg(test)]
+mod laws;
 pub(crate) mod mime;
 
 use base64::Engine;

@@ -1,6 +1,6 @@
 //! Plan: what a restore will write, as a value that can be printed, saved, reviewed, refused.
 
-// mod build;
+mod build;
 mod show;
 
 use backup_store::{SnapshotId, Timestamp};
@@ -12,8 +12,8 @@ use crate::loss::Loss;
 use crate::request::ConflictRule;
 use crate::target::Place;
 
-// pub(crate) use build::decide as build_decide;
-// pub use build::plan;
+pub(crate) use build::decide as build_decide;
+pub use build::plan;
 
 /// The form of plans that this version writes and executes.
 pub const PLAN_VERSION: u32 = 1;

@@ -1,8 +1,10 @@
 //! Compare: what was restored against what it came from, field by field.
 
 mod drive;
+mod mail;
 
 pub use drive::drive;
+pub use mail::mailbox;
 
 /// Holds what a comparison found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -34,16 +34,21 @@ impl Counters {
         self.billed
     }
 
-    pub(crate) fn add(&mut self, door: Door, route: &str) {
-        if door != Door::Content {
-            self.billed += 1;
-        }
-        let name = match door {
+    /// Returns a route as it is counted, with the service in front.
+    pub(crate) fn full_name(door: Door, route: &str) -> String {
+        match door {
             Door::Login => format!("login {route}"),
             Door::Graph => route.to_string(),
             Door::Ews => format!("ews {route}"),
             Door::Content => format!("content {route}"),
-        };
+        }
+    }
+
+    pub(crate) fn add(&mut self, door: Door, route: &str) {
+        if door != Door::Content {
+            self.billed += 1;
+        }
+        let name = Self::full_name(door, route);
         *self.routes.entry(name).or_insert(0) += 1;
     }
 }

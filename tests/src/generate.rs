@@ -4,7 +4,7 @@ pub(crate) mod attachment;
 pub(crate) mod files;
 mod folders;
 pub(crate) mod letter;
-mod mail;
+pub(crate) mod mail;
 mod people;
 pub(crate) mod text;
 
@@ -71,7 +71,12 @@ fn give_drives(tenant: &Tenant, spec: &TenantSpec) -> io::Result<()> {
         }
     }
     let mut state = tenant.lock();
-    let drives = state.users.iter().filter(|user| user.drive.is_some()).count().max(1);
+    let drives = state
+        .users
+        .iter()
+        .filter(|user| user.drive.is_some())
+        .count()
+        .max(1);
     let files = (spec.files_per_user * spec.users / drives) as u64;
     let bytes = spec.logical_bytes / 100 * (100 - mail::MAIL_SHARE);
     let mean = bytes / (files * drives as u64).max(1);

@@ -28,14 +28,17 @@ pub(crate) mod ews;
 mod graph;
 mod login;
 mod loopback;
-mod mail;
+pub(crate) mod mail;
 pub(crate) mod route_name;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::io;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 
+use crate::fault::{self, Fault};
 use crate::tenant::Tenant;
 use crate::tenant::ids;
 use crate::tenant::urls::Door;
@@ -43,7 +46,7 @@ use crate::tenant::urls::Door;
 pub use answer::ByteStream;
 pub use loopback::Server;
 
-use answer::Answer;
+use answer::{Answer, Refusal};
 use call::Call;
 
 impl Tenant {
@@ -64,7 +67,18 @@ impl Tenant {
         request: Request<Bytes>,
     ) -> io::Result<Response<ByteStream>> {
         let call = Call::new(self.clone(), door, request);
-        let answer = answer(&call);
+        let fault = self.strike(&call);
+        let _place = Place::take(&call);
+        if let Some(Fault::Slow(wait)) = &fault {
+            tokio::time::sleep(*wait).await;
+        }
+        let instead = fault
+            .as_ref()
+            .and_then(|fault| fault::instead(&call, fault));
+        let answer = match instead {
+            Some(answer) => answer?,
+            None => fault::afterwards(fault.as_ref(), answer(&call))?,
+        };
         self.lock().counters.add(door, &call.route);
         Ok(self.stamp(&call, answer))
     }
@@ -89,8 +103,67 @@ impl Tenant {
     }
 }
 
+/// Requests to one mailbox that may be under way at once.
+/// *Source*: facts/graph.md 7.2.
+const MAILBOX_CONCURRENCY: u32 = 4;
+
+/// The place that a request takes among those to its mailbox; given back when it is dropped.
+struct Place {
+    tenant: Tenant,
+    user: Option<String>,
+}
+
+impl Place {
+    fn take(call: &Call) -> Self {
+        let user = is_mail(call).then(|| call.segment(1).to_string());
+        let place = Self {
+            tenant: call.tenant.clone(),
+            user,
+        };
+        place.count(|under_way| under_way.saturating_add(1));
+        place
+    }
+
+    /// Tells whether more requests to the mailbox of `call` are under way than the service allows.
+    fn is_over(call: &Call) -> bool {
+        let state = call.tenant.lock();
+        let user = state.user(call.segment(1)).filter(|_| is_mail(call));
+        user.and_then(|user| user.mailbox.as_ref())
+            .is_some_and(|mailbox| mailbox.in_flight > MAILBOX_CONCURRENCY)
+    }
+
+    fn count(&self, next: impl FnOnce(u32) -> u32) {
+        let Some(user) = &self.user else { return };
+        let mut state = self.tenant.lock();
+        if let Some(mailbox) = state.user_mut(user).and_then(|user| user.mailbox.as_mut()) {
+            mailbox.in_flight = next(mailbox.in_flight);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.count(|under_way| under_way.saturating_sub(1));
+    }
+}
+
+fn is_mail(call: &Call) -> bool {
+    let below_user = ["users", "mailfolders", "messages"];
+    let keys = call.keys();
+    call.door == Door::Graph
+        && keys.len() > 2
+        && keys[0] == below_user[0]
+        && below_user[1..].contains(&keys[2])
+}
+
 /// Lets the service at the door answer; a refusal becomes an answer in the service's style.
 fn answer(call: &Call) -> Answer {
+    if Place::is_over(call) {
+        let text = "Application is over its MailboxConcurrency limit.";
+        return Refusal::new(429, "ApplicationThrottled", text)
+            .with_header("retry-after", "1")
+            .into_answer(call);
+    }
     let outcome = match call.door {
         Door::Login => login::route(call),
         Door::Graph => graph::route(call),

@@ -4,9 +4,11 @@ pub(crate) mod app;
 pub mod drive;
 mod drive_access;
 pub(crate) mod ids;
+mod mail_access;
 pub(crate) mod mailbox;
 pub mod message;
 pub(crate) mod people;
+pub(crate) mod public_folders;
 pub(crate) mod uploads;
 pub(crate) mod urls;
 
@@ -16,9 +18,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::counters::Counters;
+use crate::fault::FaultPlan;
 use crate::generate::letter::Cast;
 
 pub use app::{App, Permission};
+pub use mail_access::{MessageInfo, NewMessage};
+pub use message::{Address, Attachment, Flag, Importance};
 pub use people::{MailboxKind, UserInfo, UserState};
 pub use urls::Urls;
 
@@ -56,9 +61,13 @@ pub(crate) struct State {
     pub(crate) requests: u64,
     /// Uploads of files under way, by the name in their address.
     pub(crate) uploads: BTreeMap<String, drive::Upload>,
+    /// Public folders, and how EWS behaves.
+    pub(crate) ews: public_folders::Ews,
     /// Attachments on their way in, by the token of their session.
     pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
     pub(crate) mail_uploads_opened: u64,
+    /// What goes wrong.
+    pub(crate) faults: FaultPlan,
     /// Who writes generated mail.
     pub(crate) cast: Arc<Cast>,
 }
@@ -75,8 +84,10 @@ impl Tenant {
             ticks: 0,
             requests: 0,
             uploads: BTreeMap::new(),
+            ews: public_folders::Ews::new(seed),
             mail_uploads: BTreeMap::new(),
             mail_uploads_opened: 0,
+            faults: FaultPlan::default(),
             cast: Arc::default(),
         };
         Self {

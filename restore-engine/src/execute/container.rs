@@ -42,17 +42,21 @@ impl Run<'_> {
             }
             let made = match self.make(at, planned, &ready).await {
                 Ok(Attempt::Done(made)) => Some(made),
-                Ok(Attempt::Stopped) => return Ok(()),
+                Ok(Attempt::Stopped) => return Ok(false),
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => {
                     let items = planned.write + planned.skip + planned.unavailable;
-                    self.tally.container_failed(&planned.path, &error.to_string(), items);
+                    self.tally
+                        .container_failed(&planned.path, &error.to_string(), items);
                     None
                 }
             };
             if let Some(made) = &made {
                 let created = made.created;
-                self.observer.event(&Event::ContainerReady { path: &planned.path, created });
+                self.observer.event(&Event::ContainerReady {
+                    path: &planned.path,
+                    created,
+                });
                 self.fill(planned, made).await?;
             }
             ready.push(made);
@@ -78,9 +82,17 @@ impl Run<'_> {
                 if created {
                     self.tally.container_created();
                 }
-                return Ok(Attempt::Done(Ready { id: id.clone(), created, empty: false }));
+                return Ok(Attempt::Done(Ready {
+                    id: id.clone(),
+                    created,
+                    empty: false,
+                }));
             }
-            Placement::Create { parent, name, hidden } => (parent, name, *hidden),
+            Placement::Create {
+                parent,
+                name,
+                hidden,
+            } => (parent, name, *hidden),
         };
         let (parent, parent_empty) = match parent {
             ParentRef::Id(id) => (id.clone(), false),
@@ -93,7 +105,10 @@ impl Run<'_> {
             },
         };
         let ours = self.created_before(at).await?;
-        let new = NewContainer { name: name.clone(), hidden };
+        let new = NewContainer {
+            name: name.clone(),
+            hidden,
+        };
         let mut look = !parent_empty;
         let mut tried = 0;
         while self.pause.pass(self.stop).await {
@@ -132,19 +147,36 @@ impl Run<'_> {
             let same = |name: &str| fold_name(name) == fold_name(&new.name);
             if let Some(found) = { found }.find(|each| same(&each.name)) {
                 let begun = ours || self.created_before(at).await?;
-                return Ok(Ready { id: found.id, created: begun, empty: false });
+                return Ok(Ready {
+                    id: found.id,
+                    created: begun,
+                    empty: false,
+                });
             }
         }
-        let mut record = EffectRecord { created: true, ..EffectRecord::default() };
-        self.execution.log(Effect::Container(at), Stage::Begun, &record).await?;
+        let mut record = EffectRecord {
+            created: true,
+            ..EffectRecord::default()
+        };
+        self.execution
+            .log(Effect::Container(at), Stage::Begun, &record)
+            .await?;
         record.id = self.target.create_container(parent, new).await?;
-        self.execution.log(Effect::Container(at), Stage::Written, &record).await?;
-        Ok(Ready { id: record.id, created: true, empty: true })
+        self.execution
+            .log(Effect::Container(at), Stage::Written, &record)
+            .await?;
+        Ok(Ready {
+            id: record.id,
+            created: true,
+            empty: true,
+        })
     }
 
     /// Writes the items of one container, several at once.
     async fn fill(&self, planned: &PlannedContainer, ready: &Ready) -> Result<()> {
-        let Some(source) = planned.source.as_deref() else { return Ok(()) };
+        let Some(source) = planned.source.as_deref() else {
+            return Ok(());
+        };
         if planned.items == ItemSet::None {
             return Ok(());
         }
@@ -157,14 +189,24 @@ impl Run<'_> {
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => {
                     let items = planned.write + planned.skip + planned.unavailable;
-                    self.tally.container_failed(&planned.path, &error.to_string(), items);
+                    self.tally
+                        .container_failed(&planned.path, &error.to_string(), items);
                     return Ok(());
                 }
             }
         };
-        let collisions =
-            planned.collisions.iter().map(|each| (&each.item, &each.decision)).collect();
-        let filling = Filling { planned, source, ready, occupants, collisions };
+        let collisions = planned
+            .collisions
+            .iter()
+            .map(|each| (&each.item, &each.decision))
+            .collect();
+        let filling = Filling {
+            planned,
+            source,
+            ready,
+            occupants,
+            collisions,
+        };
         match &planned.items {
             ItemSet::None => Ok(()),
             ItemSet::All => self.fill_all(&filling).await,
@@ -187,7 +229,11 @@ impl Run<'_> {
     async fn fill_some(&self, filling: &Filling<'_>, items: &[ItemRef]) -> Result<()> {
         let items = stream::iter(items).then(|ItemRef { created, id }| async move {
             let container = filling.source.to_owned();
-            let key = ItemKey { container, created: *created, id: id.clone() };
+            let key = ItemKey {
+                container,
+                created: *created,
+                id: id.clone(),
+            };
             self.browse.item(&key).await?.ok_or_else(|| {
                 let cause = format!("item {id}: is not in the snapshot that the plan names");
                 Error::new(ErrorKind::PlanMismatch, cause)
@@ -218,22 +264,33 @@ impl Run<'_> {
 
     async fn finish_container(&self, at: usize, made: &Ready) -> Result<()> {
         let planned = &self.plan.containers[at];
-        let source = self.containers.iter().find(|each| Some(&each.id) == planned.source.as_ref());
+        let source = self
+            .containers
+            .iter()
+            .find(|each| Some(&each.id) == planned.source.as_ref());
         let Some(source) = source else { return Ok(()) };
         if self.stop.is_requested() {
             return Ok(());
         }
-        let record = EffectRecord { id: made.id.clone(), ..EffectRecord::default() };
-        self.execution.log(Effect::Attributes(at), Stage::Begun, &record).await?;
+        let record = EffectRecord {
+            id: made.id.clone(),
+            ..EffectRecord::default()
+        };
+        self.execution
+            .log(Effect::Attributes(at), Stage::Begun, &record)
+            .await?;
         let finish = || self.target.finish_container(self.store, &made.id, source);
         match self.repeat(finish).await {
             Ok(Attempt::Done(())) => {
-                self.execution.log(Effect::Attributes(at), Stage::Written, &record).await
+                self.execution
+                    .log(Effect::Attributes(at), Stage::Written, &record)
+                    .await
             }
             Ok(Attempt::Stopped) => Ok(()),
             Err(error) if is_fatal(&error) => Err(error),
             Err(error) => {
-                self.tally.container_failed(&planned.path, &error.to_string(), 0);
+                self.tally
+                    .container_failed(&planned.path, &error.to_string(), 0);
                 Ok(())
             }
         }

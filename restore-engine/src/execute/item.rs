@@ -25,7 +25,11 @@ struct Way {
 
 /// What became of one item.
 enum Fate {
-    Written { record: EffectRecord, bytes: u64, resumed: bool },
+    Written {
+        record: EffectRecord,
+        bytes: u64,
+        resumed: bool,
+    },
     Skipped(SkipReason),
     Stopped,
 }
@@ -40,21 +44,42 @@ impl Run<'_> {
             Ok(Fate::Stopped) => {}
             Ok(Fate::Skipped(reason)) => {
                 self.tally.skipped(1);
-                self.observer.event(&Event::ItemSkipped { path, name, reason });
+                self.observer
+                    .event(&Event::ItemSkipped { path, name, reason });
             }
-            Ok(Fate::Written { record, bytes, resumed }) => {
+            Ok(Fate::Written {
+                record,
+                bytes,
+                resumed,
+            }) => {
                 let (losses, differs) = (&record.losses, &record.differs);
-                self.tally.written(Done { path, name, bytes, resumed, losses, differs });
-                self.observer.event(&Event::ItemWritten { path, name, bytes });
+                self.tally.written(Done {
+                    path,
+                    name,
+                    bytes,
+                    resumed,
+                    losses,
+                    differs,
+                });
+                self.observer
+                    .event(&Event::ItemWritten { path, name, bytes });
                 if !differs.is_empty() {
-                    self.observer.event(&Event::ItemDiffers { path, name, fields: differs });
+                    self.observer.event(&Event::ItemDiffers {
+                        path,
+                        name,
+                        fields: differs,
+                    });
                 }
             }
             Err(error) if is_fatal(&error) => return Err(error),
             Err(error) => {
                 let cause = describe(&error);
                 self.tally.failed(path, name, &cause);
-                self.observer.event(&Event::ItemFailed { path, name, cause: &cause });
+                self.observer.event(&Event::ItemFailed {
+                    path,
+                    name,
+                    cause: &cause,
+                });
             }
         }
         Ok(())
@@ -64,7 +89,12 @@ impl Run<'_> {
         if self.target.unavailable(item).is_some() {
             return Ok(Fate::Skipped(SkipReason::Unavailable));
         }
-        let weight = self.target.cost(item).memory_bytes.div_ceil(CREDIT_BYTES).max(1);
+        let weight = self
+            .target
+            .cost(item)
+            .memory_bytes
+            .div_ceil(CREDIT_BYTES)
+            .max(1);
         let weight = u32::try_from(weight).unwrap_or(CREDITS).min(CREDITS);
         let Ok(_credit) = self.credits.acquire_many(weight).await else {
             return Ok(Fate::Stopped);
@@ -89,8 +119,15 @@ impl Run<'_> {
         };
         if stage == Stage::Begun {
             // It may have been written all the same: then it lies there under our mark.
-            let name = record.write_name.clone().unwrap_or_else(|| item.name.clone());
-            let job = WriteJob { item, container: &filling.ready.id, name: &name };
+            let name = record
+                .write_name
+                .clone()
+                .unwrap_or_else(|| item.name.clone());
+            let job = WriteJob {
+                item,
+                container: &filling.ready.id,
+                name: &name,
+            };
             let found = match self.repeat(|| self.target.find(self.store, &job)).await? {
                 super::Attempt::Done(found) => found,
                 super::Attempt::Stopped => return Ok(Some(Fate::Stopped)),
@@ -104,14 +141,23 @@ impl Run<'_> {
             return Ok(None);
         }
         if stage == Stage::Verified {
-            return Ok(Some(Fate::Written { record, bytes: 0, resumed: true }));
+            return Ok(Some(Fate::Written {
+                record,
+                bytes: 0,
+                resumed: true,
+            }));
         }
         let way = Way {
             name: record.name.clone().unwrap_or_else(|| item.name.clone()),
-            write_name: record.write_name.clone().unwrap_or_else(|| item.name.clone()),
+            write_name: record
+                .write_name
+                .clone()
+                .unwrap_or_else(|| item.name.clone()),
             replaces: record.replaces.clone(),
         };
-        self.conclude(filling, item, &way, record, 0, true).await.map(Some)
+        self.conclude(filling, item, &way, record, 0, true)
+            .await
+            .map(Some)
     }
 
     /// Decides how the item is written, if the plan and the present state of the place agree on it.
@@ -121,32 +167,46 @@ impl Run<'_> {
         item: &Item,
     ) -> Result<std::result::Result<Way, SkipReason>> {
         let rule = self.plan.conflict;
-        let now =
-            build_decide(self.store, self.target, item, &filling.occupants, rule).await?;
-        let key = ItemRef { created: item.key.created, id: item.key.id.clone() };
+        let now = build_decide(self.store, self.target, item, &filling.occupants, rule).await?;
+        let key = ItemRef {
+            created: item.key.created,
+            id: item.key.id.clone(),
+        };
         let planned = filling.collisions.get(&key).copied();
         let plain = |name: &str| Way {
             name: name.to_owned(),
             write_name: name.to_owned(),
             replaces: None,
         };
-        Ok(match (planned.unwrap_or(&Decision::Write), now.unwrap_or(Decision::Write)) {
-            (_, Decision::Skip(reason)) | (Decision::Skip(reason), _) => Err(reason.to_owned()),
-            (Decision::WriteAs(name), Decision::Write) => Ok(plain(name)),
-            (Decision::WriteAs(name), Decision::WriteAs(now)) if *name == now => Ok(plain(name)),
-            (_, Decision::Write) => Ok(plain(&item.name)),
-            (planned, Decision::Replace(old)) => {
-                let agreed = *planned == Decision::Replace(old.clone());
-                let ours = filling.occupants.is_leftover_of(&old, &item.key.id);
-                if agreed || ours {
-                    let write_name = self.target.interim_name(item);
-                    Ok(Way { name: item.name.clone(), write_name, replaces: Some(old) })
-                } else {
-                    Err(SkipReason::AppearedSince)
+        Ok(
+            match (
+                planned.unwrap_or(&Decision::Write),
+                now.unwrap_or(Decision::Write),
+            ) {
+                (_, Decision::Skip(reason)) => Err(reason),
+                (Decision::Skip(reason), _) => Err(*reason),
+                (Decision::WriteAs(name), Decision::Write) => Ok(plain(name)),
+                (Decision::WriteAs(name), Decision::WriteAs(now)) if *name == now => {
+                    Ok(plain(name))
                 }
-            }
-            (_, Decision::WriteAs(_)) => Err(SkipReason::AppearedSince),
-        })
+                (_, Decision::Write) => Ok(plain(&item.name)),
+                (planned, Decision::Replace(old)) => {
+                    let agreed = *planned == Decision::Replace(old.clone());
+                    let ours = filling.occupants.is_leftover_of(&old, &item.key.id);
+                    if agreed || ours {
+                        let write_name = self.target.interim_name(item);
+                        Ok(Way {
+                            name: item.name.clone(),
+                            write_name,
+                            replaces: Some(old),
+                        })
+                    } else {
+                        Err(SkipReason::AppearedSince)
+                    }
+                }
+                (_, Decision::WriteAs(_)) => Err(SkipReason::AppearedSince),
+            },
+        )
     }
 
     async fn write(&self, filling: &Filling<'_>, item: &Item, way: &Way) -> Result<Fate> {
@@ -159,12 +219,19 @@ impl Run<'_> {
             ..EffectRecord::default()
         };
         self.execution.log(effect, Stage::Begun, &record).await?;
-        let job = WriteJob { item, container: &filling.ready.id, name: &way.write_name };
-        let Some(written) = self.write_once(&job).await? else { return Ok(Fate::Stopped) };
+        let job = WriteJob {
+            item,
+            container: &filling.ready.id,
+            name: &way.write_name,
+        };
+        let Some(written) = self.write_once(&job).await? else {
+            return Ok(Fate::Stopped);
+        };
         record.id = written.id;
         record.losses = written.losses;
         self.execution.log(effect, Stage::Written, &record).await?;
-        self.conclude(filling, item, way, record, written.bytes, false).await
+        self.conclude(filling, item, way, record, written.bytes, false)
+            .await
     }
 
     /// Writes until it is written exactly once; a try without an answer is probed before the next.
@@ -192,7 +259,11 @@ impl Run<'_> {
             Some(found) if found.incomplete => self.target.remove(&found.id).await?,
             Some(found) => {
                 let bytes = self.target.cost(job.item).bytes;
-                return Ok(Written { id: found.id, bytes, losses: Vec::new() });
+                return Ok(Written {
+                    id: found.id,
+                    bytes,
+                    losses: Vec::new(),
+                });
             }
             None => {}
         }
@@ -210,7 +281,11 @@ impl Run<'_> {
         resumed: bool,
     ) -> Result<Fate> {
         use super::Attempt::{Done, Stopped};
-        let job = WriteJob { item, container: &filling.ready.id, name: &way.write_name };
+        let job = WriteJob {
+            item,
+            container: &filling.ready.id,
+            name: &way.write_name,
+        };
         // What was written is also read back when a stop is requested: one request, and the item
         // needs no second look.
         record.differs = match self.read_back(&job, &record.id).await {
@@ -224,7 +299,10 @@ impl Run<'_> {
                 Stopped => return Ok(Fate::Stopped),
             }
             if way.name != way.write_name {
-                match self.repeat(|| self.target.rename(&record.id, &way.name)).await? {
+                match self
+                    .repeat(|| self.target.rename(&record.id, &way.name))
+                    .await?
+                {
                     Done(()) => {}
                     Stopped => return Ok(Fate::Stopped),
                 }
@@ -232,7 +310,11 @@ impl Run<'_> {
         }
         let effect = Effect::Item(filling.source, &item.key.id);
         self.execution.log(effect, Stage::Verified, &record).await?;
-        Ok(Fate::Written { record, bytes, resumed })
+        Ok(Fate::Written {
+            record,
+            bytes,
+            resumed,
+        })
     }
 
     async fn read_back(&self, job: &WriteJob<'_>, id: &str) -> Result<Vec<String>> {

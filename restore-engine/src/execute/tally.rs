@@ -50,7 +50,10 @@ impl Tally {
         Self {
             plan: plan.id.clone(),
             planned: plan.totals.selected,
-            counts: Mutex::new(Counts { skipped, ..Counts::default() }),
+            counts: Mutex::new(Counts {
+                skipped,
+                ..Counts::default()
+            }),
         }
     }
 
@@ -132,6 +135,10 @@ impl Tally {
 
 fn push(list: &mut Vec<ItemDetail>, path: &str, name: &str, cause: &str) {
     if list.len() < DETAILS_MAX {
-        list.push(ItemDetail { path: path.into(), name: name.into(), cause: cause.into() });
+        list.push(ItemDetail {
+            path: path.into(),
+            name: name.into(),
+            cause: cause.into(),
+        });
     }
 }

@@ -32,7 +32,10 @@ pub async fn plan(
 ) -> Result<RestorePlan> {
     let resource = &request.snapshot.snapshot.resource;
     if resource.service != target.service() {
-        let cause = format!("{}: its items cannot be written to this service", resource.id);
+        let cause = format!(
+            "{}: its items cannot be written to this service",
+            resource.id
+        );
         return Err(Error::new(ErrorKind::InvalidRequest, cause));
     }
     let place = target.place().await?;
@@ -42,7 +45,7 @@ pub async fn plan(
         let cause = format!("{}: is not what {} has now", resource.id, place.owner);
         return Err(Error::new(ErrorKind::InvalidRequest, cause));
     }
-    let browse = Browse::new(store, &request.snapshot.snapshot);
+    let browse = Browse::over(store.clone(), &request.snapshot.snapshot);
     let containers = browse.containers().await?;
     let mut builder = Builder::new(store, request, target, place);
     builder.place_containers(&containers).await?;
@@ -109,7 +112,10 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let service = &self.request.snapshot.snapshot.resource.service;
-            let under = parent.and_then(|parent| mapped.get(parent)).unwrap_or(&base).clone();
+            let under = parent
+                .and_then(|parent| mapped.get(parent))
+                .unwrap_or(&base)
+                .clone();
             let (known, code) = match route(container, service, gathered) {
                 Route::Omitted(code) => {
                     self.omit(container, code);
@@ -134,7 +140,9 @@ impl<'a> Builder<'a> {
     /// Plans the folder that everything goes into, if there is one.
     async fn place_base(&mut self) -> Result<Mapped> {
         let root = Mapped::Id(self.place.root.clone());
-        let Some(name) = &self.request.into_folder else { return Ok(root) };
+        let Some(name) = &self.request.into_folder else {
+            return Ok(root);
+        };
         if name.trim().is_empty() {
             let cause = "folder to restore into: has an empty name";
             return Err(Error::new(ErrorKind::InvalidRequest, cause));
@@ -160,12 +168,18 @@ impl<'a> Builder<'a> {
             }
             Some(Mapped::Id(id)) => {
                 let top = id == self.place.root;
-                let path = if top { "/".to_owned() } else { container.name.clone() };
+                let path = if top {
+                    "/".to_owned()
+                } else {
+                    container.name.clone()
+                };
                 let placement = Placement::Existing { id };
                 Ok(self.push(source, path, placement, items))
             }
             None => {
-                let placement = self.by_name(&under, &container.name, container.hidden).await?;
+                let placement = self
+                    .by_name(&under, &container.name, container.hidden)
+                    .await?;
                 let path = match &under {
                     Mapped::Planned(at) if self.planned[*at].path != "/" => {
                         format!("{}/{}", self.planned[*at].path, container.name)
@@ -178,7 +192,11 @@ impl<'a> Builder<'a> {
     }
 
     async fn by_name(&mut self, under: &Mapped, name: &str, hidden: bool) -> Result<Placement> {
-        let create = |parent| Placement::Create { parent, name: name.to_owned(), hidden };
+        let create = |parent| Placement::Create {
+            parent,
+            name: name.to_owned(),
+            hidden,
+        };
         let parent = match under {
             Mapped::Id(id) => id.clone(),
             Mapped::Planned(at) => match &self.planned[*at].placement {
@@ -194,7 +212,9 @@ impl<'a> Builder<'a> {
         let listing = self.listings.get(&parent).into_iter().flatten();
         let found = { listing }.find(|each| fold_name(&each.name) == fold_name(name));
         Ok(match found {
-            Some(found) => Placement::Existing { id: found.id.clone() },
+            Some(found) => Placement::Existing {
+                id: found.id.clone(),
+            },
             None => create(ParentRef::Id(parent)),
         })
     }
@@ -225,9 +245,11 @@ impl<'a> Builder<'a> {
         self.omitted.insert(container.id.clone(), code);
     }
 
-    async fn count_items(&mut self, browse: &Browse) -> Result<()> {
+    async fn count_items(&mut self, browse: &Browse<Store>) -> Result<()> {
         for at in 0..self.planned.len() {
-            let Some(source) = self.planned[at].source.clone() else { continue };
+            let Some(source) = self.planned[at].source.clone() else {
+                continue;
+            };
             let occupants = match &self.planned[at].placement {
                 Placement::Existing { id } if self.planned[at].items != ItemSet::None => {
                     self.cost.requests += 1;
@@ -246,7 +268,11 @@ impl<'a> Builder<'a> {
                 }
                 ItemSet::Only(wanted) => {
                     for ItemRef { created, id } in wanted {
-                        let key = ItemKey { container: source.clone(), created, id };
+                        let key = ItemKey {
+                            container: source.clone(),
+                            created,
+                            id,
+                        };
                         let item = browse.item(&key).await?.ok_or_else(|| missing_item(&key))?;
                         self.count_item(at, &item, &occupants).await?;
                     }
@@ -263,7 +289,13 @@ impl<'a> Builder<'a> {
             self.planned[at].unavailable += 1;
             return Ok(());
         }
-        let decision = decide(self.store, self.target, item, occupants, self.request.conflict);
+        let decision = decide(
+            self.store,
+            self.target,
+            item,
+            occupants,
+            self.request.conflict,
+        );
         let decision = decision.await?;
         let container = &mut self.planned[at];
         if matches!(decision, Some(Decision::Skip(_))) {
@@ -276,15 +308,17 @@ impl<'a> Builder<'a> {
             self.cost.units += cost.units;
         }
         if let Some(decision) = decision {
-            let item =
-                ItemRef { created: item.key.created, id: item.key.id.clone() };
+            let item = ItemRef {
+                created: item.key.created,
+                id: item.key.id.clone(),
+            };
             container.collisions.push(Collision { item, decision });
         }
         Ok(())
     }
 
     /// Counts what was selected but has no place: items of omitted or unknown containers.
-    async fn count_unplaced(&mut self, browse: &Browse) -> Result<()> {
+    async fn count_unplaced(&mut self, browse: &Browse<Store>) -> Result<()> {
         for (container, code) in &self.omitted {
             let mut items = browse.items_in(container);
             while let Some(item) = items.next().await {
@@ -357,7 +391,9 @@ pub(crate) async fn decide(
         size: item.size_bytes,
         hash: None,
     };
-    let Some(occupant) = occupants.in_the_way(&candidate) else { return Ok(None) };
+    let Some(occupant) = occupants.in_the_way(&candidate) else {
+        return Ok(None);
+    };
     // The stored hash costs a read of the store: it is asked for only where it can decide.
     let hash = match &occupant.content_hash {
         Some(_) => target.stored_hash(store, item).await?,
@@ -412,10 +448,16 @@ fn items_of(selection: &Selection, wanted: &BTreeSet<&str>, container: &Containe
     if !wanted.contains(container.id.as_str()) {
         return ItemSet::None;
     }
-    let Selection::Items(keys) = selection else { return ItemSet::All };
+    let Selection::Items(keys) = selection else {
+        return ItemSet::All;
+    };
     let here = keys.iter().filter(|key| key.container == container.id);
-    let refs: BTreeSet<ItemRef> =
-        here.map(|key| ItemRef { created: key.created, id: key.id.clone() }).collect();
+    let refs: BTreeSet<ItemRef> = here
+        .map(|key| ItemRef {
+            created: key.created,
+            id: key.id.clone(),
+        })
+        .collect();
     ItemSet::Only(refs.into_iter().collect())
 }
 
@@ -430,7 +472,13 @@ fn plan_id(request: &RestoreRequest, place: &Place) -> String {
     part(b"restore plan 1");
     part(request.snapshot.id.as_bytes());
     part(place.resource.as_bytes());
-    part(request.into_folder.as_deref().unwrap_or_default().as_bytes());
+    part(
+        request
+            .into_folder
+            .as_deref()
+            .unwrap_or_default()
+            .as_bytes(),
+    );
     part(request.conflict.as_str().as_bytes());
     match &request.selection {
         Selection::All => part(b"all"),
@@ -457,5 +505,8 @@ pub(crate) fn estimate(cost: WriteCost, bytes: u64, limits: &ServiceLimits) -> E
     };
     let by_units = seconds(cost.units, limits.units, limits.unit_window);
     let by_bytes = seconds(bytes, limits.bytes, limits.byte_window);
-    Estimate { requests: cost.requests, seconds: by_units.max(by_bytes) }
+    Estimate {
+        requests: cost.requests,
+        seconds: by_units.max(by_bytes),
+    }
 }

@@ -22,7 +22,7 @@ pub(super) const MAIL_SHARE: u64 = 45;
 /// Messages span this many seconds before the first moment of the tenant: three years.
 const SPAN_SECONDS: i64 = 3 * 365 * 86_400;
 
-pub(super) const CATEGORIES: [&str; 5] = [
+pub(crate) const CATEGORIES: [&str; 5] = [
     "Red category",
     "Blue category",
     "Kunde – wichtig",
@@ -103,7 +103,7 @@ fn generate(
 
 /// Makes one message that came about `age` seconds before the first moment of the tenant.
 pub(crate) fn letter(cast: &Arc<Cast>, owner: usize, rng: &mut Rng, age: i64) -> Draft {
-    let sent = EPOCH - age - rng.i64(..3600);
+    let sent = EPOCH - age - rng.i64(0..3600);
     let thread = rng.u32(
         ..u32::try_from(cast.pool.saturating_mul(2))
             .unwrap_or(u32::MAX)

@@ -1,9 +1,167 @@
-//! EWS: Exchange Web Services.
+//! EWS: Exchange Web Services, SOAP 1.1: FindFolder, FindItem and GetItem so far.
 
-use super::answer::{Outcome, Refusal};
+mod operations;
+mod xml;
+
+use bytes::Bytes;
+use http::Method;
+
+use super::answer::{self, Answer, Outcome, Refusal};
 use super::call::Call;
+use super::login;
+use xml::{Node, escape};
+
+pub(super) const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+pub(super) const MESSAGES: &str = "http://schemas.microsoft.com/exchange/services/2006/messages";
+pub(super) const TYPES: &str = "http://schemas.microsoft.com/exchange/services/2006/types";
+const ERRORS: &str = "http://schemas.microsoft.com/exchange/services/2006/errors";
+
+/// Schema versions that requests may ask for.
+const VERSIONS: [&str; 11] = [
+    "Exchange2007",
+    "Exchange2007_SP1",
+    "Exchange2009",
+    "Exchange2010",
+    "Exchange2010_SP1",
+    "Exchange2010_SP2",
+    "Exchange2012",
+    "Exchange2013",
+    "Exchange2013_SP1",
+    "Exchange2015",
+    "Exchange2016",
+];
+
+/// Why a whole call, or one part of it, is refused: code and text.
+#[derive(Debug)]
+pub(super) struct SoapError {
+    pub(super) code: &'static str,
+    pub(super) text: String,
+    /// Back-off named in the answer, in milliseconds.
+    back_off: Option<u64>,
+}
+
+impl SoapError {
+    pub(super) fn new(code: &'static str, text: impl Into<String>) -> Self {
+        let (text, back_off) = (text.into(), None);
+        Self {
+            code,
+            text,
+            back_off,
+        }
+    }
+}
 
 /// Answers one SOAP request.
 pub(super) fn route(call: &Call) -> Outcome {
-    Err(Refusal::no_such_segment(call))
+    if call.keys() != ["ews", "exchange.asmx"] {
+        return Err(Refusal::new(404, "NotFound", "There is nothing here."));
+    }
+    if call.method != Method::POST {
+        return Err(call.wrong_verb());
+    }
+    login::check_bearer(call, &call.tenant.urls().ews)?;
+    if call.tenant.lock().ews.turned_off {
+        let text = "EWS is disabled for this tenant or application.";
+        return Ok(answer::bytes(
+            403,
+            "text/plain",
+            Bytes::from_static(text.as_bytes()),
+        ));
+    }
+    let permitted = call
+        .tenant
+        .lock()
+        .app
+        .permissions
+        .contains("full_access_as_app");
+    if !permitted {
+        return Ok(answer::empty(403));
+    }
+    Ok(match serve(call) {
+        Ok(body) => soap(200, &body),
+        Err(error) => fault(&error),
+    })
+}
+
+fn serve(call: &Call) -> Result<String, SoapError> {
+    let envelope = xml::parse(&call.body)?;
+    let schema = |text: &str| SoapError::new("ErrorSchemaValidation", text);
+    if !envelope.is(SOAP, "Envelope") {
+        return Err(schema("The request is not a SOAP 1.1 envelope."));
+    }
+    let mut state = call.tenant.lock();
+    if state.ews.busy.0 > 0 {
+        state.ews.busy.0 -= 1;
+        let mut error = SoapError::new(
+            "ErrorServerBusy",
+            "The server cannot service this request right now.",
+        );
+        error.back_off = Some(state.ews.busy.1);
+        return Err(error);
+    }
+    let header = envelope.child(SOAP, "Header");
+    let version = header
+        .and_then(|header| header.child(TYPES, "RequestServerVersion"))
+        .and_then(|version| version.attribute("Version"));
+    if version.is_some_and(|version| !VERSIONS.contains(&version)) {
+        return Err(SoapError::new(
+            "ErrorInvalidServerVersion",
+            "The version is not known.",
+        ));
+    }
+    let impersonated = header
+        .and_then(|header| header.child(TYPES, "ExchangeImpersonation"))
+        .and_then(|node| node.child(TYPES, "ConnectingSID"))
+        .and_then(|node| node.children.first())
+        .map(Node::text);
+    let Some(address) = impersonated else {
+        return Err(SoapError::new(
+            "ErrorImpersonateUserDenied",
+            "ExchangeImpersonation SOAP header must be present for this type of OAuth token.",
+        ));
+    };
+    if state.user(&address).is_none() {
+        return Err(SoapError::new(
+            "ErrorNonExistentMailbox",
+            "The SMTP address has no mailbox associated with it.",
+        ));
+    }
+    let request = envelope
+        .child(SOAP, "Body")
+        .and_then(|body| body.children.first())
+        .filter(|request| request.namespace == MESSAGES)
+        .ok_or_else(|| schema("The body holds no request."))?;
+    operations::perform(&state, &address, request)
+}
+
+fn soap(code: u16, body: &str) -> Answer {
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope xmlns:s=\"{SOAP}\"><s:Header>\
+         <h:ServerVersionInfo MajorVersion=\"15\" MinorVersion=\"20\" MajorBuildNumber=\"9000\" \
+         MinorBuildNumber=\"1\" Version=\"V2018_01_08\" xmlns:h=\"{TYPES}\"/></s:Header>\
+         <s:Body>{body}</s:Body></s:Envelope>"
+    );
+    answer::bytes(code, "text/xml; charset=utf-8", Bytes::from(text))
+}
+
+fn fault(error: &SoapError) -> Answer {
+    let SoapError {
+        code,
+        text,
+        back_off,
+    } = error;
+    let text = escape(text);
+    let hint = back_off.map_or_else(String::new, |millis| {
+        format!(
+            "<t:MessageXml xmlns:t=\"{TYPES}\"><t:Value Name=\"BackOffMilliseconds\">{millis}\
+             </t:Value></t:MessageXml>"
+        )
+    });
+    let body = format!(
+        "<s:Fault><faultcode xmlns:a=\"{TYPES}\">a:{code}</faultcode>\
+         <faultstring xml:lang=\"en-US\">{text}</faultstring><detail>\
+         <e:ResponseCode xmlns:e=\"{ERRORS}\">{code}</e:ResponseCode>\
+         <e:Message xmlns:e=\"{ERRORS}\">{text}</e:Message>{hint}</detail></s:Fault>"
+    );
+    soap(500, &body)
 }

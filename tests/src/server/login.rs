@@ -1,6 +1,8 @@
 //! Login: the token endpoint for client credentials, and the check of the tokens it gave.
 
 mod assertion;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, UNIX_EPOCH};
 

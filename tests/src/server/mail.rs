@@ -7,6 +7,10 @@ mod filter;
 mod folders;
 mod json;
 mod messages;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use delta::expired;
 
 use http::Method;
 

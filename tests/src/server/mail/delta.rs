@@ -15,6 +15,18 @@ use crate::tenant::mailbox::{Mailbox, Mark, ROOT};
 const PAGE_MESSAGES: usize = 10;
 const PAGE_MESSAGES_MAX: usize = 1000;
 
+/// Options that the two queries take; those of tokens included.
+const MESSAGE_OPTIONS: [&str; 7] = [
+    "select",
+    "expand",
+    "top",
+    "filter",
+    "orderby",
+    "skiptoken",
+    "deltatoken",
+];
+const FOLDER_OPTIONS: [&str; 4] = ["select", "top", "skiptoken", "deltatoken"];
+
 /// Folders per page.
 const PAGE_FOLDERS: usize = 200;
 
@@ -23,8 +35,7 @@ const FILTERED_MAX: usize = 5000;
 
 pub(super) fn messages(call: &Call) -> Outcome {
     call.check(Method::GET, &READ_BASIC)?;
-    call.query
-        .allow(&["select", "expand", "top", "filter", "orderby"])?;
+    call.query.allow(&MESSAGE_OPTIONS)?;
     let mut state = call.tenant.lock();
     let (mailbox, _) = mailbox_mut(call, &mut state)?;
     let id = call.segment(3);
@@ -109,7 +120,7 @@ fn message_entries(call: &Call, mailbox: &Mailbox, folder: u32, page: &Page) -> 
 
 pub(super) fn folders(call: &Call) -> Outcome {
     call.check(Method::GET, &READ_BASIC)?;
-    call.query.allow(&["select", "top"])?;
+    call.query.allow(&FOLDER_OPTIONS)?;
     let mut state = call.tenant.lock();
     let (mailbox, _) = mailbox_mut(call, &mut state)?;
     let token = token(call, mailbox, None)?;

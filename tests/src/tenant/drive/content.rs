@@ -253,8 +253,8 @@ fn generate(seed: u64, texture: Texture, block: u64, part: Range<u64>, out: &mut
             let pool: &[u8] = &TEXT;
             while out.len() - base < to {
                 state = mix(state);
-                let start = (state as u16) as usize % (pool.len() - 128);
-                let length = 24 + ((state >> 16) as usize & 63);
+                let start = (state & 0xffff) as usize % (pool.len() - 128);
+                let length = 24 + ((state >> 16) & 63) as usize;
                 out.extend_from_slice(&pool[start..start + length]);
                 out.extend_from_slice(&(state >> 40).to_string().as_bytes()[..1]);
             }

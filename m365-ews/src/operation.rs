@@ -1,0 +1,16 @@
+//! Operations: each request names the type of its answer.
+
+mod find_folder;
+mod find_item;
+mod get_item;
+pub(crate) mod wire;
+
+pub use find_folder::{FindFolder, FoundFolders};
+pub use find_item::{FindItem, FoundItems};
+pub use get_item::GetItem;
+
+/// Ties a request to its answer; only this crate implements it.
+pub trait Operation: wire::Wire<Out = Self::Answer> + Send + Sync {
+    /// What one response message of this operation holds.
+    type Answer: Send;
+}
