@@ -1,1 +1,8 @@
-//! t
+//! Stories: whole engines against the simulated tenant, in process.
+
+mod costs;
+mod faults;
+mod interruption;
+mod same_as_full;
+mod support;
+mod true_bytes;
