@@ -2,8 +2,11 @@
 
 pub mod backend;
 pub mod catalog;
+mod check;
 mod chunker;
 mod codec;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod content;
 mod environment;
 mod error;
@@ -25,6 +28,7 @@ mod writer;
 pub use self::backend::{
     Backend, Capabilities, LocalBackend, MemoryBackend, ObjectInfo, ObjectName, Put,
 };
+pub use self::check::{CheckDepth, CheckPhase, CheckProgress, CheckReport, Dependent, Problem};
 pub use self::content::{ContentClass, ContentRef};
 pub use self::environment::{Environment, SystemEnvironment};
 pub use self::error::{Error, ErrorKind, Result};

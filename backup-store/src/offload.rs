@@ -87,19 +87,26 @@ impl Default for TokioOffload {
 impl Offload for TokioOffload {
     async fn run(&self, job: Job) {
         let permits = std::sync::Arc::clone(&self.permits);
-        // A task of its own waits for the permit: a caller that polls something else meanwhile
-        // must not hold a permit without using it.
-        let task = tokio::spawn(async move {
-            let Ok(permit) = permits.acquire_owned().await else {
-                return Ok(()); // Never closed; the job would be dropped, and its caller told.
-            };
-            let work = move || {
-                let _held = permit;
+        let hold = |permit| {
+            move || {
+                let _held: tokio::sync::OwnedSemaphorePermit = permit;
                 job();
-            };
-            tokio::task::spawn_blocking(work).await
-        });
-        if let Err(cause) = task.await.and_then(|done| done) {
+            }
+        };
+        let done = if let Ok(permit) = std::sync::Arc::clone(&permits).try_acquire_owned() {
+            tokio::task::spawn_blocking(hold(permit)).await
+        } else {
+            // A task of its own waits for the permit: a caller that polls something else
+            // meanwhile must not hold a permit without using it.
+            let task = tokio::spawn(async move {
+                match permits.acquire_owned().await {
+                    Ok(permit) => tokio::task::spawn_blocking(hold(permit)).await,
+                    Err(_) => Ok(()), // Never closed; the job would be dropped, its caller told.
+                }
+            });
+            task.await.and_then(|done| done)
+        };
+        if let Err(cause) = done {
             tracing::error!(%cause, "offloaded work did not finish");
         }
     }

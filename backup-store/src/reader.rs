@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContentHash;
 use crate::offload::offload;
 use crate::pack::Location;
-use crate::store::Store;
+use crate::store::{HASHED_INLINE, Store};
 
 /// Chunks whose places are looked up at once.
 const LOOKUP: usize = 64;
@@ -113,12 +113,17 @@ impl ContentReader {
                 "content: an earlier read was cancelled",
             )
         })?;
-        let hashed = chunk.clone();
-        let hasher = offload(self.store.offload().as_ref(), move || {
-            hasher.update(&hashed);
-            hasher
-        });
-        self.hasher = Some(hasher.await?);
+        if chunk.len() <= HASHED_INLINE {
+            hasher.update(&chunk);
+            self.hasher = Some(hasher);
+        } else {
+            let hashed = chunk.clone();
+            let hasher = offload(self.store.offload().as_ref(), move || {
+                hasher.update(&hashed);
+                hasher
+            });
+            self.hasher = Some(hasher.await?);
+        }
         self.places.pop_front();
         self.next += 1;
         Ok(Some(chunk))

@@ -93,10 +93,8 @@ pub(crate) fn seal_object(
     if kind.padded() {
         let bare = HEADER + payload.len() + TAG;
         let dice = u16::from_le_bytes([dice[0], dice[1]]);
-        payload.resize(
-            payload.len() + padded_size(bare as u64, dice) as usize - bare,
-            0,
-        );
+        let padding = padded_size(bare as u64, dice) - bare as u64;
+        payload.resize(payload.len() + usize::try_from(padding).unwrap_or(0), 0);
     }
     let key = catalog.derive(Purpose::OBJECT, &parts);
     let sealed = seal_once(

@@ -23,6 +23,9 @@ use crate::slots::SlotCache;
 
 pub(crate) use self::objects::{Resolved, put_resolved};
 
+/// Bytes up to which hashing takes less than handing it over to another thread.
+pub(crate) const HASHED_INLINE: usize = 128 * 1024;
+
 /// What a store needs from its surroundings.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -155,6 +158,11 @@ impl Store {
         offload(self.offload().as_ref(), move || work(&index)).await?
     }
 
+    /// Tells, without blocking, that a chunk is certainly not in the index.
+    pub(crate) fn may_hold(&self, id: &ChunkId) -> bool {
+        self.0.index.may_hold(id)
+    }
+
     pub(crate) async fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
         let ids = ids.to_vec();
         self.index(move |index| index.locate(&ids)).await
@@ -207,8 +215,12 @@ impl Store {
             ));
         }
         let chunk = block.slice(start..start + length);
-        let (keys, bytes) = (Arc::clone(self.keys()), chunk.clone());
-        let found = offload(self.offload().as_ref(), move || keys.chunk_id(&bytes)).await?;
+        let found = if chunk.len() <= HASHED_INLINE {
+            self.keys().chunk_id(&chunk)
+        } else {
+            let (keys, bytes) = (Arc::clone(self.keys()), chunk.clone());
+            offload(self.offload().as_ref(), move || keys.chunk_id(&bytes)).await?
+        };
         if found != *id {
             return Err(Error::damaged(object(), "its bytes have another id"));
         }

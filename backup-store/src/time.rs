@@ -94,11 +94,11 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     if length == 0 {
         return None;
     }
-    let mut millis = 0;
-    for at in 0..3 {
-        let digit = if at < length { text[at] - b'0' } else { 0 };
-        millis = millis * 10 + i64::from(digit);
-    }
+    let shown = text[..length].iter().map(|digit| digit - b'0');
+    let millis = shown
+        .chain(std::iter::repeat(0))
+        .take(3)
+        .fold(0, |sum, digit| sum * 10 + i64::from(digit));
     Some((millis, &text[length..]))
 }
 

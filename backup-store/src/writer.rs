@@ -22,7 +22,7 @@ use crate::offload::offload;
 use crate::pack::spools::Spools;
 use crate::pack::{Block, PackKind};
 use crate::slots::SlotListing;
-use crate::store::Store;
+use crate::store::{HASHED_INLINE, Store};
 
 /// What a writer needs to begin.
 #[derive(Debug, Clone)]
@@ -123,8 +123,12 @@ impl Writer {
     pub(crate) async fn put_node(&self, bytes: Bytes) -> Result<ChunkId> {
         let (store, spools) = (self.0.store.clone(), Arc::clone(&self.0.spools));
         let keys = Arc::clone(store.keys());
-        let named = bytes.clone();
-        let id = offload(store.offload().as_ref(), move || keys.chunk_id(&named)).await?;
+        let id = if bytes.len() <= HASHED_INLINE {
+            keys.chunk_id(&bytes)
+        } else {
+            let named = bytes.clone();
+            offload(store.offload().as_ref(), move || keys.chunk_id(&named)).await?
+        };
         if self.pack_of(&id).await?.is_some() {
             return Ok(id);
         }
@@ -150,6 +154,9 @@ impl Writer {
     async fn pack_of(&self, id: &ChunkId) -> Result<Option<PackId>> {
         if let Some(pack) = self.0.spools.pack_of(id) {
             return Ok(Some(pack));
+        }
+        if !self.0.store.may_hold(id) {
+            return Ok(None);
         }
         let places = self.0.store.locate(std::slice::from_ref(id)).await?;
         Ok(places

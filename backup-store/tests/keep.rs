@@ -1,4 +1,5 @@
 //! Content that was put comes back: over crashes, other writers, and other passphrases.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

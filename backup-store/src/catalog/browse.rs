@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Container, Item, ItemKey, RunNote, Snapshot};
 use crate::tree::{self, NodeSource, Scan};
-use crate::{Error, ErrorKind, Result, TreeRoot};
+use crate::{Error, ErrorKind, Result, Store, TreeRoot};
 
 /// A path is cut off at this many containers, so that damaged parents cannot lead in a circle.
 const PATH_MAX_CONTAINERS: usize = 1_000;
@@ -15,11 +15,18 @@ const PATH_MAX_CONTAINERS: usize = 1_000;
 ///
 /// *Units and limits*: a scan holds one leaf of the tree; containers are few and held whole.
 #[derive(Debug, Clone)]
-pub struct Browse<S> {
+pub struct Browse<S = Store> {
     nodes: S,
     containers: TreeRoot,
     items: TreeRoot,
     notes: TreeRoot,
+}
+
+impl Browse {
+    /// Starts browsing; nothing is read yet.
+    pub fn new(store: &Store, snapshot: &Snapshot) -> Self {
+        Self::over(store.clone(), snapshot)
+    }
 }
 
 impl<S: NodeSource + Clone> Browse<S> {
@@ -108,7 +115,7 @@ impl<S: NodeSource + Clone> Browse<S> {
 
 /// Delivers items in the order of their keys.
 #[derive(Debug)]
-pub struct Items<S>(Scan<S>);
+pub struct Items<S = Store>(Scan<S>);
 
 impl<S: NodeSource> Items<S> {
     /// Returns the next item.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{Browse, Container, Item, ItemKind, Items};
 use crate::tree::NodeSource;
-use crate::{Result, Timestamp};
+use crate::{Result, Store, Timestamp};
 
 /// Says what is looked for; every condition that is set must hold.
 ///
@@ -96,7 +96,7 @@ pub struct Found {
 ///
 /// *Units and limits*: holds the containers' paths and one leaf of the item tree.
 #[derive(Debug)]
-pub struct Search<S> {
+pub struct Search<S = Store> {
     filter: Prepared,
     paths: HashMap<String, String>,
     /// The scans to make; one over everything, or one for each container of the path.

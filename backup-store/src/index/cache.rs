@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::filter::{Filter, MOST_IDS};
 use super::segment::Segment;
 use crate::backend::create_directories;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,7 +33,11 @@ const SCHEMA: &str = "
 ";
 
 /// The cache of one store on this machine.
-pub(crate) struct IndexCache(Mutex<Connection>);
+pub(crate) struct IndexCache {
+    connection: Mutex<Connection>,
+    /// Which chunks may be there; absent when there are too many for a filter in memory.
+    filter: RwLock<Option<Filter>>,
+}
 
 impl IndexCache {
     /// Opens the cache in a directory, or one in memory; a cache that cannot be used is replaced.
@@ -40,7 +45,7 @@ impl IndexCache {
         let Some(directory) = directory else {
             let connection = Connection::open_in_memory().map_err(failed)?;
             create(&connection, store).map_err(failed)?;
-            return Ok(Self(Mutex::new(connection)));
+            return Self::new(connection);
         };
         let path = directory.join("index.sqlite");
         create_directories(directory).map_err(|cause| {
@@ -51,7 +56,7 @@ impl IndexCache {
             )
         })?;
         if let Some(connection) = open_file(&path, store)? {
-            return Ok(Self(Mutex::new(connection)));
+            return Self::new(connection);
         }
         tracing::info!(path = %path.display(), "the index cache is built anew");
         for suffix in ["", "-wal", "-shm"] {
@@ -65,12 +70,28 @@ impl IndexCache {
                 _ => {}
             }
         }
-        open_file(&path, store)?
-            .map(|connection| Self(Mutex::new(connection)))
-            .ok_or_else(|| {
+        match open_file(&path, store)? {
+            Some(connection) => Self::new(connection),
+            None => {
                 let words = format!("cache {}: cannot be built", path.display());
-                Error::new(ErrorKind::Local, words)
-            })
+                Err(Error::new(ErrorKind::Local, words))
+            }
+        }
+    }
+
+    fn new(connection: Connection) -> Result<Self> {
+        let filter = RwLock::new(build_filter(&connection).map_err(failed)?);
+        Ok(Self {
+            connection: Mutex::new(connection),
+            filter,
+        })
+    }
+
+    /// Tells, without blocking, that a chunk is certainly not in the index as this process has
+    /// seen it; what another process loads into the same cache shows after the next opening.
+    pub(crate) fn may_hold(&self, id: &ChunkId) -> bool {
+        let filter = self.filter.read().unwrap_or_else(PoisonError::into_inner);
+        filter.as_ref().is_none_or(|filter| filter.may_hold(id))
     }
 
     /// Returns the names of the segments that are loaded.
@@ -86,7 +107,12 @@ impl IndexCache {
     /// Loads a segment, in key order, in one transaction; loading it again changes nothing.
     pub(crate) fn insert(&self, name: &str, segment: &Segment) -> Result<()> {
         let mut connection = self.lock();
-        insert(&mut connection, name, segment).map_err(failed)
+        insert(&mut connection, name, segment).map_err(failed)?;
+        let mut filter = self.filter.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(filter) = filter.as_mut() {
+            segment.chunks.iter().for_each(|(id, _)| filter.insert(id));
+        }
+        Ok(())
     }
 
     /// Forgets every entry.
@@ -140,7 +166,9 @@ impl IndexCache {
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic rolls its transaction back, so that the connection stays usable.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,6 +176,26 @@ impl fmt::Debug for IndexCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IndexCache(..)")
     }
+}
+
+/// Reads all chunk ids, unless there are too many.
+fn build_filter(connection: &Connection) -> rusqlite::Result<Option<Filter>> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM chunks LIMIT ?1)";
+    let count: usize = connection.query_row(sql, [MOST_IDS as i64 + 1], |row| {
+        Ok(usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX))
+    })?;
+    if count > MOST_IDS {
+        return Ok(None);
+    }
+    let mut filter = Filter::new(count);
+    let mut statement = connection.prepare("SELECT id FROM chunks")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        filter.insert(&ChunkId::from_bytes(row.get(0)?));
+    }
+    drop(rows);
+    drop(statement);
+    Ok(Some(filter))
 }
 
 fn create(connection: &Connection, store: &StoreId) -> rusqlite::Result<()> {

@@ -10,6 +10,7 @@ use crate::backend::{Backend, ObjectName, Put};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::segment::Segment;
 use crate::offload::offload;
+use crate::pack::{PackKind, pack_id};
 use crate::seal::{ObjectKind, open_object, seal_object};
 
 /// Tries to put one object before giving up.
@@ -116,8 +117,8 @@ impl Store {
 
     /// Loads the segments that the cache does not have yet; returns whether there were any.
     ///
-    /// A segment that is gone makes the whole cache be loaded again. A damaged segment is an
-    /// error: it can be rebuilt from the tables of its packs.
+    /// A segment that is gone makes the whole cache be loaded again. In place of a damaged one,
+    /// the tables of the packs that no other segment names are read; a check reports it.
     pub(crate) async fn refresh_index(&self) -> Result<bool> {
         let listed = self.backend().list("segments/").await?;
         let mut loaded = self.index(|index| index.segments()).await?;
@@ -128,16 +129,55 @@ impl Store {
             loaded.clear();
             changed = true;
         }
+        let mut damaged = Vec::new();
         for info in &listed {
             if loaded.contains(info.name.as_str()) {
                 continue;
             }
-            let segment = self.read_segment(&info.name).await?;
-            let name = info.name.clone();
-            self.index(move |index| index.insert(name.as_str(), &segment))
-                .await?;
             changed = true;
+            match self.read_segment(&info.name).await {
+                Ok(segment) => self.load_segment(&info.name, segment).await?,
+                Err(cause) if cause.kind() == ErrorKind::Damaged => {
+                    tracing::warn!(name = %info.name, %cause, "read from pack tables instead");
+                    damaged.push(info.name.clone());
+                }
+                Err(cause) => return Err(cause),
+            }
+        }
+        for name in damaged {
+            let rebuilt = self.read_unindexed().await?;
+            self.load_segment(&name, rebuilt).await?;
         }
         Ok(changed)
+    }
+
+    async fn load_segment(&self, name: &ObjectName, segment: Segment) -> Result<()> {
+        let name = name.clone();
+        self.index(move |index| index.insert(name.as_str(), &segment))
+            .await
+    }
+
+    /// Reads the tables of all packs that are in no segment; one that is damaged is left out.
+    async fn read_unindexed(&self) -> Result<Segment> {
+        let mut rebuilt = Segment::new(PackKind::Content, std::iter::empty());
+        for info in self.backend().list("packs/").await? {
+            let Some(pack) = pack_id(&info.name) else {
+                continue;
+            };
+            if self.index(move |index| index.has_packs(&[pack])).await? {
+                continue;
+            }
+            match self.packs().table(&pack, info.size).await {
+                Ok((sealer, table)) => {
+                    rebuilt.packs.push(pack);
+                    rebuilt.chunks.extend(table.locations(&sealer));
+                }
+                Err(cause) => tracing::warn!(name = %info.name, %cause, "a pack is left out"),
+            }
+        }
+        rebuilt
+            .chunks
+            .sort_by_key(|(id, place)| (*id, place.pack, place.block, place.start));
+        Ok(rebuilt)
     }
 }

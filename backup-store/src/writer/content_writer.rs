@@ -67,7 +67,7 @@ impl ContentWriter {
 
     /// Ends the content and returns its reference.
     pub async fn finish(mut self) -> Result<ContentRef> {
-        while self.open.as_ref().ok_or_else(cancelled)?.buffer.len() > 0 {
+        while !self.open.as_ref().ok_or_else(cancelled)?.buffer.is_empty() {
             self.cut(true).await?;
         }
         let open = self.open.take().ok_or_else(cancelled)?;

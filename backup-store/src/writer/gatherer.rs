@@ -16,13 +16,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, PackId};
 use crate::pack::spools::CLOSE_AFTER;
 use crate::pack::{Block, PackKind};
+use crate::store::HASHED_INLINE;
 
 /// Size at which a block of small chunks is sealed.
 const BLOCK_TARGET: usize = 512 * 1024;
 /// Chunks from this size on are blocks of their own.
 const LARGE_CHUNK: usize = 256 * 1024;
-/// Content up to this size is named on the spot; naming it takes less than handing it over.
-const SMALL_CONTENT: usize = 128 * 1024;
 /// Blocks of one gatherer that are sealed at the same time.
 const SEALING_LIMIT: usize = 2;
 
@@ -78,7 +77,7 @@ impl Gatherer {
     ///
     /// It is durable, and may be referred to, after the next [`commit`](Self::commit).
     pub async fn put(&self, class: ContentClass, bytes: &[u8]) -> Result<ContentRef> {
-        if bytes.len() > SMALL_CONTENT {
+        if bytes.len() > HASHED_INLINE {
             let mut content = self.content(class);
             content.write(bytes).await?;
             return content.finish().await;

@@ -1,5 +1,10 @@
 //! What the tests of the store share: a store in memory, and things to put into it.
-#![allow(dead_code, reason = "each test file uses its own share")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses its own share"
+)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +50,24 @@ impl World {
             memory,
             store,
             directory,
+        }
+    }
+
+    /// A copy of the store as it is now, with a spool directory of its own.
+    pub async fn copy(&self) -> Self {
+        let memory = MemoryBackend::new();
+        for info in self.memory.list("").await.unwrap() {
+            let bytes = self.memory.get(&info.name, None).await.unwrap();
+            memory.put_new(&info.name, bytes).await.unwrap();
+        }
+        let backend: Arc<dyn Backend> = Arc::new(memory.clone());
+        let store = Store::open(backend, &passphrase(), StoreOptions::default())
+            .await
+            .unwrap();
+        Self {
+            memory,
+            store,
+            directory: tempfile::tempdir().unwrap(),
         }
     }
 

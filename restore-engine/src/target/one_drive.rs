@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backup_store::catalog::{Container, Item, ItemState, RepresentationKind, Service};
 use backup_store::{ContentReader, ContentRef, Store};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use m365_auth::Body;
 use m365_graph::{DriveClient, DriveItem, GraphClient, OnConflict, QuickXorHash, UploadOptions};
 use serde_json::{Value, json};
@@ -370,7 +370,8 @@ fn body_of(
         });
         Some((chunk, (reader, trouble)))
     });
-    Body::from_stream(chunks, Some(length))
+    // Whoever reads a body may ask once more after its end.
+    Body::from_stream(chunks.fuse(), Some(length))
 }
 
 /// Reads stored content once more, to hash it as the service does.

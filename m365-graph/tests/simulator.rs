@@ -1,0 +1,281 @@
+//! Stories against the simulated tenant, signed in for real, without a socket.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use m365_auth::{
+    Body, CachedTokenProvider, Cloud, Environment, RetryPolicy, Secret, ServiceTransport,
+    SystemEnvironment, TokenClient, Transport,
+};
+use m365_graph::{
+    Change, DeltaLink, DeltaNext, DriveClient, DriveItem, ErrorKind, GraphClient, GraphOptions,
+    Mail, NewAttachment, UploadOptions,
+};
+use m365_simulator::{Tenant, TenantSpec};
+use serde_json::json;
+
+fn tenant() -> Tenant {
+    Tenant::generate(TenantSpec {
+        seed: 7,
+        users: 2,
+        messages_per_user: 40,
+        files_per_user: 5,
+        logical_bytes: 4 << 20,
+        ..TenantSpec::default()
+    })
+    .unwrap()
+}
+
+fn client(tenant: &Tenant) -> GraphClient {
+    let served = tenant.clone();
+    let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(move |request| {
+        let tenant = served.clone();
+        async move { tenant.handle(request).await }
+    }));
+    let urls = tenant.urls();
+    let (login, graph, ews) = (urls.login.as_str(), urls.graph.as_str(), urls.ews.as_str());
+    let cloud = Cloud::from_record("simulated", login, graph, ews).unwrap();
+    let environment: Arc<dyn Environment> = Arc::new(SystemEnvironment);
+    let app = tenant.app();
+    let tokens = TokenClient::client_secret(
+        Arc::clone(&transport),
+        &cloud,
+        &app.tenant_id,
+        &app.client_id,
+        Secret::new(app.client_secret),
+        Arc::clone(&environment),
+    );
+    let tokens = CachedTokenProvider::new(Arc::new(tokens.unwrap()), environment);
+    let options = GraphOptions {
+        retry: RetryPolicy::none(),
+        message_page_size: 7,
+        upload_fragment_bytes: 327_680,
+        ..GraphOptions::default()
+    };
+    GraphClient::new(transport, Arc::new(tokens), &cloud, options).unwrap()
+}
+
+/// Follows a folder's feed to its end; gives what it holds, by id, and the last link.
+async fn follow(
+    mail: &Mail,
+    folder: &str,
+    mut from: Option<DeltaLink>,
+    held: &mut BTreeMap<String, String>,
+) -> DeltaLink {
+    loop {
+        let page = mail.messages_delta(folder, from.as_ref()).await.unwrap();
+        for change in page.changes {
+            match change {
+                Change::Upserted(message) => {
+                    let subject = message.subject.clone().unwrap_or_default();
+                    held.insert(message.id.clone(), subject);
+                }
+                Change::Removed { id, .. } => {
+                    held.remove(&id);
+                }
+            }
+        }
+        match page.next {
+            DeltaNext::More(next) => from = Some(next),
+            DeltaNext::End(end) => return end,
+        }
+    }
+}
+
+#[tokio::test]
+async fn users_and_their_mailboxes_are_found() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let page = client.users_page(None).await.unwrap();
+    assert_eq!(page.items.len(), tenant.users().len());
+    let user = client
+        .user(page.items[0].user_principal_name.as_deref().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(user.id, page.items[0].id);
+    let settings = client.mailbox_settings(&user.id).await.unwrap();
+    assert!(settings.user_purpose.is_some());
+    assert_eq!(
+        client
+            .user("nobody@contoso.example")
+            .await
+            .unwrap_err()
+            .kind(),
+        ErrorKind::NotFound
+    );
+}
+
+#[tokio::test]
+async fn a_folder_is_followed_through_its_changes() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let mail = client.mail(&tenant.users()[0].principal_name);
+    let folders = mail.folders_delta(None).await.unwrap();
+    assert!(folders.changes.len() > 3);
+    let inbox = mail.folder("inbox").await.unwrap();
+
+    let mut held = BTreeMap::new();
+    let end = follow(&mail, &inbox.id, None, &mut held).await;
+    assert_eq!(held.len() as u64, inbox.total_item_count.unwrap());
+    assert!(held.len() > 7, "more than one page");
+
+    let recipient = json!({"emailAddress": {"address": "bob@contoso.example"}});
+    let message = json!({"subject": "Über", "toRecipients": [recipient]});
+    let made = mail.create_message(&inbox.id, &message).await.unwrap();
+    let gone = held.keys().next().unwrap().clone();
+    mail.delete_message(&gone).await.unwrap();
+
+    let end = client.parse_delta_link(end.as_str()).unwrap();
+    follow(&mail, &inbox.id, Some(end), &mut held).await;
+    assert_eq!(held.get(&made.id).map(String::as_str), Some("Über"));
+    assert!(!held.contains_key(&gone));
+}
+
+#[tokio::test]
+async fn a_message_is_written_and_read_as_mime() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let mail = client.mail(&tenant.users()[0].principal_name);
+    let folder = mail
+        .create_folder("msgfolderroot", "Restored", false)
+        .await
+        .unwrap();
+    let again = mail.create_folder("msgfolderroot", "Restored", false).await;
+    assert_eq!(again.unwrap_err().kind(), ErrorKind::Conflict);
+    let message = json!({
+        "subject": "With attachments",
+        "body": {"contentType": "text", "content": "Hello"},
+        "toRecipients": [{"emailAddress": {"address": "bob@contoso.example"}}],
+    });
+    let made = mail.create_message(&folder.id, &message).await.unwrap();
+    let small = NewAttachment::new("small.txt", "small").with_content_type("text/plain");
+    let large = NewAttachment::new("large.bin", vec![9u8; 5_000_000]);
+    mail.add_attachment(&made.id, &small).await.unwrap();
+    mail.add_attachment(&made.id, &large).await.unwrap();
+    let mime = mail
+        .mime(&made.id)
+        .await
+        .unwrap()
+        .collect(32 << 20)
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&mime);
+    assert!(text.contains("With attachments"));
+    assert!(text.contains("small.txt") && text.contains("large.bin"));
+    assert!(mime.len() > 6_000_000, "the large attachment is in it");
+    let changed = mail
+        .update_message(&made.id, &json!({"isRead": true}))
+        .await
+        .unwrap();
+    assert!(changed.is_read());
+    assert_ne!(changed.change_key, made.change_key);
+}
+
+async fn drive(tenant: &Tenant, client: &GraphClient) -> DriveClient {
+    let user = tenant.users()[0].principal_name.clone();
+    if !tenant.users()[0].has_drive {
+        tenant.give_drive(&user).unwrap();
+    }
+    client.drive(&client.user_drive(&user).await.unwrap().id)
+}
+
+#[tokio::test]
+async fn files_of_every_size_come_back_as_they_went() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let drive = drive(&tenant, &client).await;
+    let root = drive.root().await.unwrap();
+    let folder = drive
+        .create_folder(&root.id, "50 % & more #1")
+        .await
+        .unwrap();
+    for (number, size) in [0, 1, 327_679, 327_680, 327_681, 1_000_000]
+        .into_iter()
+        .enumerate()
+    {
+        let content: Vec<u8> = (0..size).map(|i: u32| (i % 253) as u8).collect();
+        let name = format!("file {number} +é.bin");
+        let options = UploadOptions {
+            size: u64::from(size),
+            modified: Some("2021-02-03T04:05:06Z".to_owned()),
+            ..UploadOptions::default()
+        };
+        let body = Body::from(content.clone());
+        let made = drive
+            .upload(&folder.id, &name, options.clone(), body)
+            .await
+            .unwrap();
+        let taken = drive
+            .upload(&folder.id, &name, options, Body::from(content.clone()))
+            .await;
+        assert_eq!(taken.unwrap_err().kind(), ErrorKind::Conflict);
+        let item = drive.child(&folder.id, &name).await.unwrap().unwrap();
+        assert_eq!((&item.id, item.size), (&made.id, Some(u64::from(size))));
+        let times = item.file_system_info.as_ref().unwrap();
+        assert!(
+            times
+                .last_modified_date_time
+                .as_ref()
+                .unwrap()
+                .starts_with("2021-02-03T04:05:06")
+        );
+        let read = drive
+            .download(&item)
+            .await
+            .unwrap()
+            .collect(2 << 20)
+            .await
+            .unwrap();
+        assert!(read == content, "{size} bytes");
+    }
+    assert!(drive.child(&folder.id, "nothing").await.unwrap().is_none());
+    assert_eq!(
+        drive.children(&folder.id, None).await.unwrap().items.len(),
+        6
+    );
+}
+
+#[tokio::test]
+async fn a_drive_is_followed_and_an_old_cursor_is_refused() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let drive = drive(&tenant, &client).await;
+    let mut from = None;
+    let end = loop {
+        let page = drive.delta(from.as_ref()).await.unwrap();
+        match page.next {
+            DeltaNext::More(next) => from = Some(next),
+            DeltaNext::End(end) => break end,
+        }
+    };
+    let root = drive.root().await.unwrap();
+    let made = drive.create_folder(&root.id, "New").await.unwrap();
+    let page = drive.delta(Some(&end)).await.unwrap();
+    let seen =
+        |change: &Change<DriveItem>| matches!(change, Change::Upserted(item) if item.id == made.id);
+    assert!(page.changes.iter().any(seen));
+    let DeltaNext::End(end) = page.next else {
+        panic!("not the end")
+    };
+    drive.delete(&made.id).await.unwrap();
+    let page = drive.delta(Some(&end)).await.unwrap();
+    let gone =
+        |change: &Change<DriveItem>| matches!(change, Change::Removed { id, .. } if *id == made.id);
+    assert!(page.changes.iter().any(gone));
+    tenant.expire_drive_cursors(&tenant.users()[0].principal_name);
+    assert_eq!(
+        drive.delta(Some(&end)).await.unwrap_err().kind(),
+        ErrorKind::CursorReset
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_renewed_unnoticed() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    client.users_page(None).await.unwrap();
+    tenant.revoke_tokens();
+    client.users_page(None).await.unwrap();
+}

@@ -1,0 +1,223 @@
+//! Stories of restore: a generated tenant is backed up by backup-engine, written to another user by
+//! restore-engine, and compared field by field by the simulator, which knows neither.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use backup_engine::{BackupJob, BackupOptions, OneDriveSource, OutlookSource, Silent};
+use backup_store::catalog::{Service, SnapshotEntry};
+use backup_store::{
+    CreateOptions, KdfParams, MemoryBackend, Passphrase, StopSignal, Store, StoreOptions,
+};
+use bytes::Bytes;
+use m365_auth::{
+    CachedTokenProvider, Cloud, RetryPolicy, ServiceTransport, SystemEnvironment, TokenClient,
+    Transport,
+};
+use m365_graph::{GraphClient, GraphOptions};
+use m365_simulator::compare::{self, Comparison};
+use m365_simulator::{Tenant, TenantSpec};
+use restore_engine::{
+    ConflictRule, Destination, DriveTarget, NoObserver, OutlookTarget, RestoreJournal,
+    RestoreOutcome, RestorePlan, RestoreReport, RestoreRequest, Target, execute, plan,
+};
+use tempfile::TempDir;
+
+/// A tenant, a client that speaks to it in process, and a store with one backup of it.
+struct Story {
+    tenant: Tenant,
+    client: GraphClient,
+    store: Store,
+    dir: TempDir,
+}
+
+fn client(tenant: &Tenant) -> GraphClient {
+    let service = tenant.clone();
+    let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(
+        move |request: http::Request<Bytes>| {
+            let tenant = service.clone();
+            async move { tenant.handle(request).await }
+        },
+    ));
+    let (urls, app) = (tenant.urls(), tenant.app());
+    let cloud = Cloud {
+        name: "simulated".into(),
+        authority: urls.login.clone(),
+        graph: urls.graph.clone(),
+        ews: urls.ews.clone(),
+    };
+    let environment = Arc::new(SystemEnvironment);
+    let tokens = TokenClient::client_secret(
+        Arc::clone(&transport),
+        &cloud,
+        &app.tenant_id,
+        &app.client_id,
+        app.client_secret.as_str().into(),
+        environment.clone(),
+    )
+    .unwrap();
+    let tokens = Arc::new(CachedTokenProvider::new(Arc::new(tokens), environment));
+    let options = GraphOptions {
+        retry: RetryPolicy::none(),
+        ..GraphOptions::default()
+    };
+    GraphClient::new(transport, tokens, &cloud, options).unwrap()
+}
+
+impl Story {
+    async fn begin(seed: u64) -> Self {
+        let spec = TenantSpec {
+            seed,
+            users: 4,
+            messages_per_user: 60,
+            files_per_user: 25,
+            logical_bytes: 12 << 20,
+            ..TenantSpec::default()
+        };
+        let tenant = Tenant::generate(spec).unwrap();
+        let client = client(&tenant);
+        let dir = TempDir::new().unwrap();
+        let mut create = CreateOptions::default();
+        create.kdf = KdfParams::minimum();
+        let passphrase = Passphrase::new("only for tests");
+        let backend = Arc::new(MemoryBackend::new());
+        let options = StoreOptions::default();
+        let store = Store::create(backend, &passphrase, create, options)
+            .await
+            .unwrap();
+        let options = BackupOptions {
+            state_dir: dir.path().join("backup"),
+            ..BackupOptions::default()
+        };
+        let outlook = Arc::new(OutlookSource::new(client.clone()));
+        let drives = Arc::new(OneDriveSource::new(client.clone()));
+        let job = BackupJob::new(store.clone(), vec![outlook, drives], options);
+        let report = job.run(&Silent, &StopSignal::new()).await.unwrap();
+        assert!(report.totals.check(), "{report:?}");
+        Self {
+            tenant,
+            client,
+            store,
+            dir,
+        }
+    }
+
+    async fn snapshot(&self, service: Service, owner: &str) -> SnapshotEntry {
+        let entries = self.store.snapshots().await.unwrap();
+        let mut found = entries.into_iter().filter(|entry| {
+            let resource = &entry.snapshot.resource;
+            resource.service == service && resource.owner == owner
+        });
+        found.next_back().unwrap()
+    }
+
+    /// Two users that have both a mailbox and a drive.
+    fn two_users(&self) -> (String, String) {
+        let users = self.tenant.users().into_iter();
+        let mut both = users.filter(|user| user.mailbox.is_some() && user.has_drive);
+        let mut name = || both.next().unwrap().principal_name;
+        (name(), name())
+    }
+
+    async fn run(&self, plan: &RestorePlan, target: &dyn Target, state: &Path) -> RestoreReport {
+        let journal = RestoreJournal::open(state, &self.store).await.unwrap();
+        let stop = StopSignal::new();
+        execute(&self.store, plan, target, &journal, &NoObserver, &stop)
+            .await
+            .unwrap()
+    }
+
+    /// Restores to `target`, twice, and returns the first report.
+    async fn restore(&self, request: &RestoreRequest, target: &dyn Target) -> RestoreReport {
+        let state = self.dir.path().join("restore");
+        let first = plan(&self.store, request, target).await.unwrap();
+        let report = self.run(&first, target, &state).await;
+        assert!(report.check(), "{report:?}");
+        assert_eq!(report.outcome, RestoreOutcome::Complete, "{report:#?}");
+        assert_eq!(report.written, first.totals.write);
+        assert!(report.written > 0);
+        let again = self.run(&first, target, &state).await;
+        assert_eq!(again.written, 0, "a second run adds nothing: {again:?}");
+        let second = plan(&self.store, request, target).await.unwrap();
+        assert!(second.is_empty(), "a second plan is empty: {second}");
+        report
+    }
+}
+
+fn assert_holds(found: &Comparison, written: u64) {
+    assert!(found.holds(), "{:#?}", found.mismatches);
+    assert!(
+        found.compared >= written,
+        "{} compared, {written} written",
+        found.compared
+    );
+}
+
+fn to(owner: &str, snapshot: SnapshotEntry, folder: Option<&str>) -> RestoreRequest {
+    let mut request = RestoreRequest::everything(snapshot);
+    request.destination = Destination::Owner(owner.to_owned());
+    request.into_folder = folder.map(str::to_owned);
+    request
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mailbox_restored_to_another_user_equals_its_source() {
+    let story = Story::begin(11).await;
+    let (adele, bob) = story.two_users();
+    let snapshot = story.snapshot(Service::Outlook, &adele).await;
+    let target = OutlookTarget::new(story.client.clone(), &bob);
+    let report = story
+        .restore(&to(&bob, snapshot.clone(), Some("Restored")), &target)
+        .await;
+    let found = compare::mailbox(&story.tenant, &adele, &bob, Some("Restored"));
+    assert_holds(&found, report.written);
+    let report = story.restore(&to(&bob, snapshot, None), &target).await;
+    let found = compare::mailbox(&story.tenant, &adele, &bob, None);
+    assert!(
+        found.compared >= report.written,
+        "merged into the other mailbox: {found:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drive_restored_to_another_user_equals_its_source() {
+    let story = Story::begin(12).await;
+    let (adele, bob) = story.two_users();
+    let snapshot = story.snapshot(Service::OneDrive, &adele).await;
+    let target = DriveTarget::new(story.client.clone(), &bob);
+    let report = story
+        .restore(&to(&bob, snapshot, Some("Restored")), &target)
+        .await;
+    let found = compare::drive(&story.tenant, &adele, &bob, Some("Restored"));
+    assert_holds(&found, report.written);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restoring_over_an_unchanged_original_writes_nothing() {
+    let story = Story::begin(13).await;
+    let (adele, _) = story.two_users();
+    for rule in [
+        ConflictRule::Skip,
+        ConflictRule::Copy,
+        ConflictRule::Replace,
+    ] {
+        let services: [(Service, Box<dyn Target>); 2] = [
+            (
+                Service::Outlook,
+                Box::new(OutlookTarget::new(story.client.clone(), &adele)),
+            ),
+            (
+                Service::OneDrive,
+                Box::new(DriveTarget::new(story.client.clone(), &adele)),
+            ),
+        ];
+        for (service, target) in services {
+            let snapshot = story.snapshot(service.clone(), &adele).await;
+            let mut request = RestoreRequest::everything(snapshot);
+            request.conflict = rule;
+            let plan = plan(&story.store, &request, target.as_ref()).await.unwrap();
+            assert!(plan.is_empty(), "{service} {rule:?}: {plan}");
+            assert!(plan.totals.skip > 0);
+        }
+    }
+}
