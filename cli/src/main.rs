@@ -1,2 +1,74 @@
-//! cli
-fn main() {}
+//! m365-backup: back up and restore Microsoft 365 from the command line.
+//!
+//! `args` says what can be asked, `config` and `secrets` what is known, `connect` builds store and
+//! clients from it, `commands` do the work, `output` and `failure` say what happened, `exit` ends.
+
+mod args;
+mod commands;
+mod config;
+mod connect;
+#[cfg(feature = "demo")]
+mod demo;
+mod exit;
+mod failure;
+mod interrupt;
+mod logging;
+mod output;
+mod places;
+mod platform;
+mod progress;
+mod secrets;
+mod snapshots;
+mod table;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::connect::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.global.json, cli.global.quiet, cli.global.no_progress);
+    match run(cli, &output) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+fn run(cli: Cli, output: &Output) -> Result<Exit> {
+    logging::install(output, cli.global.verbose, cli.global.log_file.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot start").because(&error))?;
+    let exit = runtime.block_on(dispatch(cli, output.clone()));
+    // A read that was given up must not hold the program back.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn dispatch(cli: Cli, output: Output) -> Result<Exit> {
+    let stop = interrupt::watch(&output, cli.command.stops_gracefully())?;
+    let context = Context::new(cli.global, output, stop);
+    match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(&context, args).await,
+        Command::Init(args) => commands::init::run(&context, args).await,
+        Command::Backup(args) => commands::backup::run(&context, args).await,
+        Command::Snapshots(args) => commands::snapshots::run(&context, args).await,
+        Command::Ls(args) => commands::ls::run(&context, args).await,
+        Command::Find(args) => commands::find::run(&context, args).await,
+        Command::Restore(args) => commands::restore::run(&context, args).await,
+        Command::Check(args) => commands::check::run(&context, args).await,
+        Command::Completions { shell } => commands::completions::run(shell),
+    }
+}

@@ -1,5 +1,5 @@
-//! The door to the network: attaches the bearer token where the origin policy allows it, and nowhere
-//! else.
+//! The door to the network: attaches the bearer token where the origin policy allows it, and
+//! nowhere else.
 
 use std::sync::Arc;
 
@@ -115,8 +115,8 @@ impl AuthorizedTransport {
     }
 }
 
-/// Returns the URL of a request, and makes the request use exactly what is returned: what is checked
-/// and what is sent must not be read by two different parsers.
+/// Returns the URL of a request, and makes the request use exactly what is returned: what is
+/// checked and what is sent must not be read by two different parsers.
 fn canonical(parts: &mut Parts) -> Result<Url> {
     let refused = || {
         Error::new(

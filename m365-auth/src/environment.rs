@@ -7,8 +7,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Supplies the wall clock and random bytes.
 ///
-/// The operating system in production, a fixed epoch and a seeded generator in simulation. Monotonic
-/// time and sleep are `tokio::time`, which a test can pause.
+/// The operating system in production, a fixed epoch and a seeded generator in simulation.
+/// Monotonic time and sleep are `tokio::time`, which a test can pause.
 pub trait Environment: fmt::Debug + Send + Sync {
     /// Returns the present wall-clock time.
     fn now(&self) -> SystemTime;

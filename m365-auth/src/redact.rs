@@ -192,8 +192,10 @@ mod tests {
     #[test]
     fn ids_names_and_query_values_are_hidden() {
         check(
-            "https://graph.microsoft.com/v1.0/users/alice%40contoso.example/mailFolders/AAMk=/messages/delta?$deltatoken=s3cret&x=y",
-            "https://graph.microsoft.com/v1.0/users/{}/mailFolders/{}/messages/delta?$deltatoken={}&{}={}",
+            "https://graph.microsoft.com/v1.0/users/a%40b.example/mailFolders/AA=/\
+             messages/delta?$deltatoken=s3cret&x=y",
+            "https://graph.microsoft.com/v1.0/users/{}/mailFolders/{}/\
+             messages/delta?$deltatoken={}&{}={}",
         );
         check(
             "https://u:p@host.example:8443/v1.0/drives/b!1/root:/Documents/a.txt:/content",
@@ -222,7 +224,8 @@ mod tests {
         fn no_foreign_segment_or_value_survives(
             id in "canary[A-Za-z0-9]{1,20}", value in "canary[A-Za-z0-9%]{0,20}"
         ) {
-            let text = format!("https://h.example/v1.0/users/{id}/x{id}:/{id}?$select={value}&{id}={value}#{id}");
+            let query = format!("$select={value}&{id}={value}#{id}");
+            let text = format!("https://h.example/v1.0/users/{id}/x{id}:/{id}?{query}");
             let shown = super::url(&Url::parse(&text).unwrap());
             prop_assert!(!shown.contains("canary"), "{shown}");
         }

@@ -80,6 +80,7 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
     /// Returns a token for `audience` that is valid now.
     async fn token(&self, audience: &Audience) -> Result<AccessToken>;
 
-    /// Reports that the service refused `rejected` with 401, so that the next call gives another one.
+    /// Reports that the service refused `rejected` with 401, so that the next call gives another
+    /// one.
     async fn invalidate(&self, audience: &Audience, rejected: &AccessToken);
 }

@@ -194,7 +194,9 @@ fn confusing_urls() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_token_leaves_the_allowed_origins(url in prop_oneof![3 => confusing_urls(), 1 => "\\PC{0,60}"]) {
+    fn no_token_leaves_the_allowed_origins(
+        url in prop_oneof![3 => confusing_urls(), 1 => "\\PC{0,60}"]
+    ) {
         let Ok(request) = Request::get(url.as_str()).body(Body::empty()) else { return Ok(()) };
         let tokens = Counted::new();
         let (door, seen) = door(tokens.clone(), |_| answer(200, ""));

@@ -57,7 +57,8 @@ fn transport() -> ReqwestTransport {
 #[tokio::test]
 async fn redirects_and_failures_are_handed_on_as_they_are() {
     let (address, seen) = server(vec![
-        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\
+         Connection: close\r\n\r\n",
         "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
     ])
     .await;

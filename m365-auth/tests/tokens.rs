@@ -66,7 +66,9 @@ async fn the_token_request_is_the_documented_form() {
 async fn a_wrong_secret_is_told_from_an_expired_one() {
     let error = refusal(
         401,
-        r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided.\r\nTrace ID: t","error_codes":[7000215],"trace_id":"t","correlation_id":"c","suberror":"x","claims":"y"}"#,
+        r#"{"error":"invalid_client","error_codes":[7000215],"trace_id":"t","suberror":"x",
+            "error_description":"AADSTS7000215: Invalid client secret.\r\nTrace ID: t",
+            "correlation_id":"c","claims":"y"}"#,
     )
     .await;
     assert_eq!(error.kind(), ErrorKind::CredentialRefused);

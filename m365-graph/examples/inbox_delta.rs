@@ -1,6 +1,6 @@
 //! Lists the changes of a user's inbox: everything the first time, then what has changed since.
 //!
-//! `cargo run -p m365-graph --example inbox_delta -- TENANT CLIENT_ID USER [CURSOR_FILE] < secret.txt`
+//! `cargo run -p m365-graph --example inbox_delta -- TENANT CLIENT_ID USER [CURSOR] < secret.txt`
 
 use std::error::Error;
 use std::io::Read;
@@ -17,7 +17,7 @@ use m365_graph::{Change, DeltaNext, GraphClient, GraphOptions};
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [tenant, client_id, user, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: inbox_delta TENANT CLIENT_ID USER [CURSOR_FILE] < secret.txt".into());
+        return Err("usage: inbox_delta TENANT CLIENT_ID USER [CURSOR] < secret.txt".into());
     };
     let client = client(tenant, client_id)?;
     let kept = rest

@@ -32,7 +32,8 @@ fn parse(text: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// Parses the date form of HTTP, such as `Sun, 06 Nov 1994 08:49:37 GMT`, into seconds of the epoch.
+/// Parses the date form of HTTP, such as `Sun, 06 Nov 1994 08:49:37 GMT`, into seconds of the
+/// epoch.
 fn date(text: &str) -> Option<u64> {
     let (_, rest) = text.split_once(", ")?;
     let mut words = rest.split(' ');

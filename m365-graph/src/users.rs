@@ -58,7 +58,8 @@ impl GraphClient {
 
     /// Reads what kind of mailbox a user has.
     ///
-    /// *Errors*: [`NotFound`](crate::ErrorKind::NotFound) when the user has none in Exchange Online.
+    /// *Errors*: [`NotFound`](crate::ErrorKind::NotFound) when the user has none in Exchange
+    /// Online.
     pub async fn mailbox_settings(&self, user: &str) -> Result<Entity<MailboxSettings>> {
         let path = [segment("users"), user.into(), segment("mailboxSettings")];
         let call = self.get("the mailbox settings of the user", &path)?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::Response;
 
-use crate::server::answer::{self, Answer, ByteStream, Outcome, Refusal};
+use crate::server::answer::{self, Answer, ByteStream, Refusal};
 use crate::server::call::Call;
 use crate::tenant::urls::Door;
 use crate::tenant::{Tenant, ids};
@@ -202,10 +202,7 @@ pub(crate) fn instead(call: &Call, fault: &Fault) -> Option<io::Result<Answer>> 
             return None;
         }
     };
-    let outcome: Outcome = Err(refusal);
-    Some(Ok(
-        outcome.unwrap_or_else(|refusal| refusal.into_answer(call))
-    ))
+    Some(Ok(refusal.into_answer(call)))
 }
 
 /// Does to a finished answer what the fault asks for.

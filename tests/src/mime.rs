@@ -141,7 +141,7 @@ impl Writer {
     /// Writes a text part; the message decides between the encodings in use.
     fn text(&mut self, kind: &str, text: &str) {
         self.line(&format!("Content-Type: text/{kind}; charset=\"utf-8\""));
-        if self.mark % 3 == 0 {
+        if self.mark.is_multiple_of(3) {
             self.line("Content-Transfer-Encoding: base64");
             self.line("");
             base64_lines(text.as_bytes(), &mut self.out);

@@ -1,7 +1,7 @@
 //! Server: one request in, one answer out, for the four services of a tenant.
 //!
 //! [`Tenant::handle`] finds the service by the host of the request and calls its `route` function
-//! with a [`Call`](call::Call): the request with decoded path segments and query options. A route
+//! with a `Call`: the request with decoded path segments and query options. A route
 //! function matches on `call.keys()` (lower-case segments without the version, `()` and
 //! `microsoft.graph.`) and takes ids from `call.segment(n)`, which keep their letter case:
 //!
@@ -13,11 +13,10 @@
 //! ```
 //!
 //! Adding routes: Graph paths below `/drives` and `/users/{id}/drive` go to `drives.rs`, the second
-//! origin to `content.rs`, EWS to `ews.rs`. Answers are built with [`answer`]: `json(200, &value)`,
-//! `bytes(...)`, or `Err(Refusal::new(404, "itemNotFound", "…"))`, which becomes the service's error
-//! body. Counting, faults, request ids and dates are added outside; names of routes for
-//! the counters are derived from the path (see [`route_name`]), so that a new
-//! keyword must be listed there.
+//! origin to `content.rs`, EWS to `ews.rs`. Answers are built with the functions of `answer.rs`:
+//! `json(200, &value)`, `bytes(...)`, or `Err(Refusal::new(404, "itemNotFound", "…"))`, which
+//! becomes the error body of the service. Counting, faults, request ids and dates are added outside; names of routes for the
+//! counters are derived from the path (`route_name.rs`), so a new keyword must be listed there.
 
 pub(crate) mod answer;
 pub(crate) mod call;
@@ -52,8 +51,8 @@ use call::Call;
 impl Tenant {
     /// Answers one request, whose URI or `Host` header names the service.
     ///
-    /// *Errors*: only what a network would do: a connection that breaks by fault plan, or a host that
-    /// does not exist (kind `NotFound`).
+    /// *Errors*: only what a network would do: a connection that breaks by fault plan, or a host
+    /// that does not exist (kind `NotFound`).
     ///
     /// *Cancel safety*: what a request changes, it changes before the future completes.
     pub async fn handle(&self, request: Request<Bytes>) -> io::Result<Response<ByteStream>> {

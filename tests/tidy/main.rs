@@ -1,1 +1,9 @@
-//! t
+//! Holds the house rules that a compiler cannot: edges between crates, fences between modules, sizes of files,
+//! presence of documents, and fixtures without secrets.
+
+mod documents;
+mod edges;
+mod fences;
+mod fixtures;
+mod sizes;
+mod tree;

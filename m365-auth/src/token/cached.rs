@@ -18,9 +18,9 @@ type Flight = Shared<BoxFuture<'static, Outcome>>;
 
 /// Keeps the tokens of another provider until they are nearly used up.
 ///
-/// However many ask at once, the inner provider is asked once. A token is renewed five minutes (or a
-/// fifth of its lifetime, if that is shorter) before its end; when an early renewal fails, the old
-/// token is used on and the renewal tried again half a minute later.
+/// However many ask at once, the inner provider is asked once. A token is renewed five minutes (or
+/// a fifth of its lifetime, if that is shorter) before its end; when an early renewal fails, the
+/// old token is used on and the renewal tried again half a minute later.
 pub struct CachedTokenProvider(Arc<Cache>);
 
 struct Cache {

@@ -444,7 +444,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_segment_stays_one_segment_and_decodes_to_itself(text in "\\PC{1,40}|[/?#%:\\\\\t\r\n .]{1,9}") {
+        fn a_segment_stays_one_segment_and_decodes_to_itself(
+            text in "\\PC{1,40}|[/?#%:\\\\\t\r\n .]{1,9}"
+        ) {
             prop_assume!(!matches!(text.as_str(), "." | ".."));
             let encoded = encode("x", &text).unwrap();
             let mut url = url::Url::parse("https://h.example/v1.0").unwrap();

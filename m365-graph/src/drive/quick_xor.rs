@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 
 /// Computes a quickXorHash of bytes given piece by piece.
 ///
-/// *Shape*: byte i is combined, at bit 11·i modulo 160, into a register of 160 bits; the length goes
-/// into the last 8 of its 20 bytes. It detects damage, not forgery.
+/// *Shape*: byte i is combined, at bit 11·i modulo 160, into a register of 160 bits; the length
+/// goes into the last 8 of its 20 bytes. It detects damage, not forgery.
 #[derive(Clone)]
 pub struct QuickXorHash {
     // Bytes whose place in the register is the same are combined first: lane i modulo 160.
@@ -111,7 +111,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_do_not_matter(bytes in prop::collection::vec(any::<u8>(), 0..1_000), cuts: Vec<u8>) {
+        fn pieces_do_not_matter(
+            bytes in prop::collection::vec(any::<u8>(), 0..1_000), cuts: Vec<u8>
+        ) {
             let mut whole = QuickXorHash::new();
             whole.update(&bytes);
             let mut pieces = QuickXorHash::new();
@@ -127,7 +129,9 @@ mod tests {
 
         #[test]
         fn one_changed_bit_is_seen(
-            mut bytes in prop::collection::vec(any::<u8>(), 1..500), at: prop::sample::Index, bit in 0u8..8
+            mut bytes in prop::collection::vec(any::<u8>(), 1..500),
+            at: prop::sample::Index,
+            bit in 0u8..8
         ) {
             let mut before = QuickXorHash::new();
             before.update(&bytes);

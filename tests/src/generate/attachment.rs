@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fastrand::Rng;
 
-use super::text;
+use super::{files, text};
 use crate::tenant::message::{Attachment, AttachmentBytes};
 
 /// The bytes of one file of the pool.
@@ -102,5 +102,21 @@ pub(crate) fn from_pool(seed: u64, place: u64, scale: u32) -> Attachment {
         inline: false,
         content_id: None,
         bytes: AttachmentBytes::Made(made),
+    }
+}
+
+/// Returns a document of the tenant's drives.
+pub(crate) fn document(seed: u64, place: u64) -> Attachment {
+    let found = files::document(seed, place % files::DOCUMENTS);
+    let ending = found.name.rsplit('.').next().unwrap_or("");
+    let kind = KINDS.iter().find(|(own, _, _)| *own == ending);
+    Attachment {
+        media_type: kind
+            .map_or("application/octet-stream", |kind| kind.1)
+            .to_string(),
+        inline: false,
+        content_id: None,
+        bytes: AttachmentBytes::Document(found.content),
+        name: found.name,
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Cast {
     pub(crate) people: Vec<Address>,
     /// How many files the pool of attachments has.
     pub(crate) pool: u64,
+    /// Whether documents of the drives are attached now and then.
+    pub(crate) documents: bool,
     /// Size of attachments in percent of the usual one.
     pub(crate) scale: u32,
 }
@@ -163,6 +165,10 @@ impl GeneratedMail {
         for number in 0..(1 + rng.usize(..3) * rng.usize(..2)) {
             let place = rng.u64(..self.cast.pool);
             let mut file = attachment::from_pool(self.cast.seed, place, self.cast.scale);
+            // What people mail to each other also lies in their drives.
+            if self.cast.documents && rng.u8(..30) == 0 {
+                file = attachment::document(self.cast.seed, place);
+            }
             if file.media_type.starts_with("image/") && file.size_bytes() > 0 && rng.bool() {
                 file.inline = true;
                 file.content_id = Some(format!("image{number:03}@{:08x}", self.thread));

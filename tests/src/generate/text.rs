@@ -47,7 +47,7 @@ fn vocabulary() -> &'static [String] {
 /// Returns one word; frequent ones come often, as in any language.
 pub(crate) fn word(rng: &mut Rng) -> &'static str {
     let lot = rng.u32(..);
-    if lot % 211 == 0 {
+    if lot.is_multiple_of(211) {
         return FOREIGN[rng.usize(..FOREIGN.len())];
     }
     let words = vocabulary();

@@ -23,6 +23,10 @@ pub(crate) type Answer = Response<ByteStream>;
 /// What a route function returns: an answer, or the service's refusal.
 pub(crate) type Outcome = Result<Answer, Refusal>;
 
+/// The media type of Graph's answers.
+const JSON_TYPE: &str = "application/json;odata.metadata=minimal;odata.streaming=true;\
+    IEEE754Compatible=false;charset=utf-8";
+
 /// Bytes per piece of a streamed body.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -139,11 +143,7 @@ impl Refusal {
 
 /// Answers with JSON.
 pub(crate) fn json(code: u16, value: &Value) -> Answer {
-    let mut answer = bytes(
-        code,
-        "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8",
-        Bytes::from(value.to_string()),
-    );
+    let mut answer = bytes(code, JSON_TYPE, Bytes::from(value.to_string()));
     put_header(&mut answer, "odata-version", "4.0");
     answer
 }

@@ -108,3 +108,49 @@ async fn serve(
     let frames: Frames = Box::pin(body.map(|piece| piece.map(Frame::data)));
     Ok(Response::from_parts(head, StreamBody::new(frames)))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::{Fault, FaultPlan, FaultRule};
+
+    async fn get(url: &url::Url, path: &str) -> io::Result<String> {
+        let address = url.socket_addrs(|| None)?[0];
+        let mut socket = TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn the_four_doors_answer_and_name_their_own_addresses() {
+        let tenant = Tenant::empty(1);
+        let server = Server::start(tenant.clone()).await.expect("four ports");
+        let metadata = "/contoso.example/v2.0/.well-known/openid-configuration";
+        let login = get(&server.urls().login, metadata)
+            .await
+            .expect("an answer");
+        assert!(login.starts_with("HTTP/1.1 200"), "{login}");
+        assert!(login.contains(server.urls().login.as_str()), "{login}");
+        let graph = get(&server.urls().graph, "/v1.0/users")
+            .await
+            .expect("an answer");
+        assert!(graph.starts_with("HTTP/1.1 401"), "{graph}");
+        assert_eq!(tenant.counters().billed(), 2, "both clones share one state");
+    }
+
+    #[tokio::test]
+    async fn a_reset_by_plan_breaks_the_connection() {
+        let tenant = Tenant::empty(1);
+        let rule = FaultRule::new("GET /users", Fault::Reset);
+        tenant.set_faults(FaultPlan::new(1).with(rule));
+        let server = Server::start(tenant).await.expect("four ports");
+        let answer = get(&server.urls().graph, "/v1.0/users").await;
+        assert!(answer.is_err() || answer.is_ok_and(|text| text.is_empty()));
+    }
+}

@@ -153,7 +153,7 @@ impl Tenant {
         })
     }
 
-    /// Gives a message another subject, as Outlook's "edit message" does; tells whether it was there.
+    /// Gives a message another subject, as "edit message" does; tells whether it was there.
     pub fn edit_subject(&self, user: &str, message: &str, subject: &str) -> bool {
         self.edit(user, message, |message| {
             message.subject = Some(subject.to_string());

@@ -1,8 +1,8 @@
 //! Mailbox: folders and messages with a log of changes, from which delta queries are answered.
 //!
 //! Every change takes the next place in the mailbox's log. A folder's log maps places to what is
-//! there now (a live message) or was there (a gone one); a message that changes again leaves its old
-//! place. A delta token is a place: what lies behind it is what its reader has not seen. So a change
+//! there now (a live message) or was there (a gone one); a message that changes again leaves its
+//! old place. A delta token is a place: what lies behind it, its reader has not seen. So a change
 //! during an enumeration appears at its end, and an item may appear twice: last wins.
 
 pub(crate) mod delta;

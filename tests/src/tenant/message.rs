@@ -93,6 +93,8 @@ impl Flag {
 pub(crate) enum AttachmentBytes {
     Kept(Bytes),
     Made(MadeAttachment),
+    /// A document that lies in drives as well.
+    Document(Arc<super::drive::Content>),
 }
 
 /// One file attached to a message.
@@ -126,6 +128,10 @@ impl Attachment {
         match &self.bytes {
             AttachmentBytes::Kept(bytes) => bytes.clone(),
             AttachmentBytes::Made(made) => made.content(),
+            // Documents are made, not read from a disk, so there is nothing that can fail.
+            AttachmentBytes::Document(document) => {
+                document.read(0..document.length()).unwrap_or_default()
+            }
         }
     }
 
@@ -134,6 +140,9 @@ impl Attachment {
         match &self.bytes {
             AttachmentBytes::Kept(bytes) => bytes.len(),
             AttachmentBytes::Made(made) => made.size_bytes(),
+            AttachmentBytes::Document(document) => {
+                usize::try_from(document.length()).unwrap_or(usize::MAX)
+            }
         }
     }
 }
@@ -241,10 +250,5 @@ impl Message {
             Content::Imported(imported) if self.subject.is_none() => imported.mime.clone(),
             _ => crate::mime::render(self, &self.view(true)),
         }
-    }
-
-    /// Tells whether the content came verbatim from a user's file.
-    pub(crate) fn is_imported(&self) -> bool {
-        matches!(self.content, Content::Imported(_))
     }
 }

@@ -1,4 +1,4 @@
-//! People: users, shared mailboxes, rooms and equipment, each with a mailbox and a drive or without.
+//! People: users, shared mailboxes, rooms and equipment, with a mailbox and a drive or without.
 
 use serde_json::{Value, json};
 

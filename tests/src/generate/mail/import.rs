@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mail_parser::{MessageParser, MimeHeaders as _, PartType};
+use mail_parser::decoders::base64::base64_decode;
+use mail_parser::decoders::quoted_printable::quoted_printable_decode;
+use mail_parser::{Encoding, Message, MessageParser, MessagePart, MimeHeaders as _, PartType};
 
 use crate::tenant::EPOCH;
 use crate::tenant::mailbox::{Draft, Mailbox};
@@ -36,7 +38,7 @@ impl Files {
             match ending.to_ascii_lowercase().as_str() {
                 "eml" => messages.push(Bytes::from(bytes)),
                 "mbox" | "mbx" | "" if bytes.starts_with(b"From ") => {
-                    split_mbox(&bytes, &mut messages)
+                    split_mbox(&bytes, &mut messages);
                 }
                 _ => {}
             }
@@ -155,7 +157,7 @@ fn parse(mime: &[u8]) -> (MessageView, i64, Importance) {
             },
         );
         let name = part.attachment_name().unwrap_or("attachment");
-        let mut file = Attachment::new(name, &kind, Bytes::copy_from_slice(part.contents()));
+        let mut file = Attachment::new(name, &kind, Bytes::from(part_bytes(&message, part)));
         file.content_id = part.content_id().map(str::to_string);
         file.inline = part
             .content_disposition()
@@ -186,4 +188,73 @@ fn parse(mime: &[u8]) -> (MessageView, i64, Importance) {
         .date()
         .map_or(EPOCH, mail_parser::DateTime::to_timestamp);
     (view, sent, importance)
+}
+
+/// Returns the decoded bytes of a part; the parser's own view of text is decoded to Unicode.
+pub(crate) fn part_bytes(message: &Message<'_>, part: &MessagePart<'_>) -> Vec<u8> {
+    let place = |offset: u32| usize::try_from(offset).unwrap_or(usize::MAX);
+    let raw = message
+        .raw_message()
+        .get(place(part.offset_body)..place(part.offset_end));
+    let decoded = match (&part.body, raw, part.encoding) {
+        (PartType::Text(_) | PartType::Html(_), Some(raw), Encoding::Base64) => base64_decode(raw),
+        (PartType::Text(_) | PartType::Html(_), Some(raw), Encoding::QuotedPrintable) => {
+            quoted_printable_decode(raw)
+        }
+        (PartType::Text(_) | PartType::Html(_), Some(raw), Encoding::None) => Some(raw.to_vec()),
+        _ => None,
+    };
+    decoded.unwrap_or_else(|| part.contents().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::TenantSpec;
+    use crate::tenant::Tenant;
+
+    const EML: &[u8] = b"From: Ann <ann@x.example>\r\nTo: bob@x.example\r\nSubject: One\r\n\
+        Date: Thu, 2 Jan 2020 03:04:05 +0000\r\nMessage-ID: <1@x.example>\r\n\r\nHello\r\n";
+
+    #[test]
+    fn own_mail_is_spread_over_the_mailboxes_and_stays_verbatim() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::create_dir(dir.path().join("deep")).expect("a folder");
+        fs::write(dir.path().join("deep/one.eml"), EML).expect("written");
+        let mbox = "From a@b Thu Jan  2 03:04:05 2020\nSubject: Two\n\n>From here\n\n\
+            From c@d Thu Jan  2 03:04:05 2020\nSubject: Three\n\nx\n";
+        fs::write(dir.path().join("two.mbox"), mbox).expect("written");
+        fs::write(dir.path().join("notes.pdf"), "no mail").expect("written");
+        let tenant = Tenant::generate(TenantSpec {
+            users: 2,
+            files_per_user: 0,
+            mail_dir: Some(dir.path().to_owned()),
+            ..TenantSpec::default()
+        })
+        .expect("a tenant");
+        let mut found = Vec::new();
+        for user in tenant.users() {
+            for info in tenant.messages(&user.id) {
+                let mime = tenant.mime(&user.id, &info.id).expect("mime");
+                found.push((info.subject, mime));
+            }
+        }
+        found.sort();
+        let subjects: Vec<&str> = found.iter().map(|(subject, _)| subject.as_str()).collect();
+        assert_eq!(subjects, ["One", "Three", "Two"]);
+        assert_eq!(found[0].1, EML);
+        assert_eq!(found[2].1, "Subject: Two\n\nFrom here\n\n");
+    }
+
+    #[test]
+    fn a_folder_without_mail_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let spec = TenantSpec {
+            mail_dir: Some(dir.path().to_owned()),
+            ..TenantSpec::default()
+        };
+        let error = Tenant::generate(spec).expect_err("no mail").to_string();
+        assert!(error.contains(&dir.path().display().to_string()), "{error}");
+    }
 }

@@ -13,6 +13,11 @@ use serde_json::{Value, json};
 use crate::server::testing::{Client, login};
 use crate::tenant::Tenant;
 
+/// Returns the time by which the tenant judges.
+fn now(tenant: &Tenant) -> SystemTime {
+    (tenant.lock().clock)()
+}
+
 fn form(tenant: &Tenant, changes: &[(&str, &str)]) -> String {
     let app = tenant.app();
     let scope = format!("{}.default", tenant.urls().graph);
@@ -86,7 +91,7 @@ async fn basic_authentication_works_and_tokens_expire_and_are_revoked() {
     assert_eq!(answer.expect("an answer").status(), 200);
     let client = Client::new(tenant.clone()).await;
     assert_eq!(client.get("/users").await.0, 200);
-    let now = SystemTime::now();
+    let now = now(&tenant);
     tenant.set_clock(move || now + std::time::Duration::from_secs(4000));
     let (status, answer) = client.get("/users").await;
     assert_eq!(
@@ -126,7 +131,7 @@ impl Signer {
 
 fn claims(tenant: &Tenant, jti: &str) -> Value {
     let app = tenant.app();
-    let now = SystemTime::now()
+    let now = now(tenant)
         .duration_since(UNIX_EPOCH)
         .expect("after 1970")
         .as_secs_f64();

@@ -88,8 +88,8 @@ pub(super) fn check_names(body: &Value) -> Result<(), Refusal> {
 
 /// Makes a new message of the posted JSON.
 ///
-/// Without `PR_MESSAGE_FLAGS` it is a draft, as of now; with them and without the unsent bit it is a
-/// message that was sent and delivered at the given times.
+/// Without `PR_MESSAGE_FLAGS` it is a draft, as of now; with them and without the unsent bit it is
+/// a message that was sent and delivered at the given times.
 pub(super) fn new_message(body: &Value, now: i64, seed: u64) -> Result<Draft, Refusal> {
     check_names(body)?;
     let properties = properties(body)?;

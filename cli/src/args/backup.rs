@@ -1,0 +1,51 @@
+//! Arguments of the commands that write to or vouch for a store: init, backup, check.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  m365-backup init --write-config contoso.toml
+  m365-backup init --config contoso.toml
+  m365-backup init --store /srv/backup/contoso --generate-passphrase contoso.passphrase")]
+pub(crate) struct InitArgs {
+    /// Write a commented example config to FILE, and create nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_config: Option<PathBuf>,
+
+    /// Make up a strong passphrase and write it to FILE, readable by you alone
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["passphrase_file", "passphrase_command", "write_config"]
+    )]
+    pub(crate) generate_passphrase: Option<PathBuf>,
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  m365-backup backup --config contoso.toml
+  m365-backup backup --config contoso.toml --user ada@contoso.example --service outlook")]
+pub(crate) struct BackupArgs {
+    /// Back up this user only; may be given several times
+    #[arg(long = "user", value_name = "OWNER")]
+    pub(crate) users: Vec<String>,
+
+    /// Back up this service only (outlook, onedrive); may be given several times
+    #[arg(long = "service", value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  m365-backup check --store /srv/backup/contoso
+  m365-backup check --store /srv/backup/contoso --all-data")]
+pub(crate) struct CheckArgs {
+    /// Read and verify every stored byte too, not only the structure
+    #[arg(long)]
+    pub(crate) all_data: bool,
+}

@@ -1,0 +1,185 @@
+//! `backup`: brings into the store what changed since the last run.
+
+use std::sync::Arc;
+
+use backup_engine::{
+    BackupJob, BackupOptions, OneDriveSource, OutlookSource, ResourceOutcome, RunOutcome,
+    RunReport, Selection, Source, Users,
+};
+use backup_store::catalog::{Service, Totals};
+use m365_auth::RetryPolicy;
+use serde_json::json;
+
+use crate::args::BackupArgs;
+use crate::config::{Config, Users as ConfiguredUsers};
+use crate::connect::{Context, graph_client, state_folder};
+use crate::exit::Exit;
+use crate::failure::{Result, from_backup};
+use crate::output::Output;
+use crate::progress::BackupProgress;
+use crate::snapshots;
+use crate::table::printable;
+use crate::words;
+
+/// Runs the command.
+pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Exit> {
+    let config = context.required_config()?;
+    let selection = selection(&config, &args)?;
+    let open = context.open_store(Some(&config)).await?;
+    let graph = graph_client(&config, RetryPolicy::none())?;
+    let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+    if selection.covers(&Service::Outlook) {
+        sources.push(Arc::new(OutlookSource::new(graph.clone())));
+    }
+    if selection.covers(&Service::OneDrive) {
+        sources.push(Arc::new(OneDriveSource::new(graph)));
+    }
+    let options = BackupOptions {
+        set: config.name.clone(),
+        selection,
+        parallel_resources: config.parallelism.resources,
+        requests_per_resource: config.parallelism.requests_per_resource,
+        state_dir: state_folder(&config, &open.store)?,
+        ..BackupOptions::default()
+    };
+    let progress = BackupProgress::new(&context.output);
+    let job = BackupJob::new(open.store.clone(), sources, options);
+    let result = job.run(&progress, &context.stop).await;
+    progress.finish()?;
+    let report = result.map_err(|error| from_backup(&open.place, &error))?;
+    print(&context.output, &report)?;
+    Ok(exit(&report))
+}
+
+fn selection(config: &Config, args: &BackupArgs) -> Result<Selection> {
+    let users = match (&args.users[..], &config.selection.users) {
+        ([], ConfiguredUsers::Word(_)) => Users::All,
+        ([], ConfiguredUsers::Chosen(users)) => Users::Chosen(users.clone()),
+        (users, _) => Users::Chosen(users.to_vec()),
+    };
+    let services = if args.services.is_empty() {
+        &config.selection.services
+    } else {
+        &args.services
+    };
+    Ok(Selection {
+        users,
+        exclude: config.selection.exclude.clone(),
+        services: services
+            .iter()
+            .map(|name| snapshots::service(name))
+            .collect::<Result<_>>()?,
+    })
+}
+
+/// Returns how the program ends after this run.
+pub(crate) fn exit(report: &RunReport) -> Exit {
+    match report.outcome {
+        RunOutcome::Complete => Exit::Complete,
+        RunOutcome::CompleteWithQuarantine => Exit::Quarantined,
+        RunOutcome::Partial => Exit::Partial,
+        RunOutcome::Interrupted => Exit::Interrupted,
+        _ => Exit::Failed,
+    }
+}
+
+fn print(out: &Output, report: &RunReport) -> Result<()> {
+    if out.is_json() {
+        return out.object("summary", describe(report));
+    }
+    for resource in &report.resources {
+        if let Some(error) = &resource.error {
+            let (owner, service) = (&resource.resource.owner, &resource.resource.service);
+            out.line(&printable(&format!("failed: {owner}, {service}: {error}")))?;
+        }
+    }
+    for item in &report.quarantined {
+        let (name, cause) = (&item.name, &item.cause);
+        out.line(&printable(&format!(
+            "quarantined: {}: {name}: {cause}",
+            item.resource
+        )))?;
+    }
+    let Totals {
+        seen,
+        stored,
+        unchanged,
+        skipped,
+        quarantined,
+        removed,
+        moved,
+        bytes,
+        ..
+    } = report.totals;
+    out.line(&format!(
+        "{}: {} seen in {}: {} stored, {} unchanged, {} skipped, {} quarantined; {} moved, {} \
+         removed; {} fetched",
+        report.outcome.as_str(),
+        words::counted(seen, "item"),
+        words::counted(report.resources.len() as u64, "resource"),
+        words::count(stored),
+        words::count(unchanged),
+        words::count(skipped),
+        words::count(quarantined),
+        words::count(moved),
+        words::count(removed),
+        words::bytes(bytes),
+    ))?;
+    match report.outcome {
+        RunOutcome::Interrupted => {
+            out.note("what was committed is kept; run the same command again to go on from there");
+        }
+        RunOutcome::CompleteWithQuarantine => {
+            out.note("quarantined items are tried again in every run");
+        }
+        RunOutcome::Partial => out.note("run the same command again; it fetches what is missing"),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Returns a run as an object for `--json`.
+pub(crate) fn describe(report: &RunReport) -> serde_json::Value {
+    let failed: Vec<_> = report
+        .resources
+        .iter()
+        .filter_map(|resource| {
+            let cause = resource.error.as_ref()?;
+            Some(json!({ "resource": resource.resource.id.as_str(), "cause": cause }))
+        })
+        .collect();
+    let unchanged = |outcome: &ResourceOutcome| matches!(outcome, ResourceOutcome::Unchanged);
+    json!({
+        "run": report.run.to_string(),
+        "outcome": report.outcome.as_str(),
+        "exit_code": exit(report).code(),
+        "resources": report.resources.len(),
+        "resources_unchanged":
+            report.resources.iter().filter(|resource| unchanged(&resource.outcome)).count(),
+        "feeds": report.resources.iter().map(|resource| resource.feeds).sum::<usize>(),
+        "totals": totals(&report.totals),
+        "failed": failed,
+        "quarantined": report.quarantined.iter().map(|item| json!({
+            "resource": item.resource.as_str(),
+            "id": item.item_id,
+            "name": item.name,
+            "representation": item.representation.as_str(),
+            "cause": item.cause,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+/// Returns totals as an object for `--json`.
+pub(crate) fn totals(totals: &Totals) -> serde_json::Value {
+    json!({
+        "seen": totals.seen,
+        "stored": totals.stored,
+        "unchanged": totals.unchanged,
+        "assumed": totals.assumed,
+        "skipped": totals.skipped,
+        "quarantined": totals.quarantined,
+        "removed": totals.removed,
+        "moved": totals.moved,
+        "bytes": totals.bytes,
+    })
+}

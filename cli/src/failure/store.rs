@@ -1,0 +1,128 @@
+//! Failures of the store, in words: which store, what is wrong with it, what to do.
+
+use std::path::Path;
+
+use backup_store::{Error, ErrorKind};
+
+use super::{Failure, io_error_in, next_step_for_io};
+use crate::exit::Exit;
+
+/// Explains a failure of the store in `place` while `doing` something, such as `open`.
+pub(crate) fn from_store(doing: &str, place: &Path, error: &Error) -> Failure {
+    if error.kind() == ErrorKind::NotAStore {
+        return no_store(place, error);
+    }
+    let place = place.display();
+    let (exit, message, next) = match error.kind() {
+        ErrorKind::StoreExists => (
+            Exit::Failed,
+            format!("there is a store, or the beginning of one, in {place} already"),
+            "use it as it is, or choose another place",
+        ),
+        ErrorKind::WrongPassphrase => (
+            Exit::WrongPassphrase,
+            format!("the passphrase does not open the store in {place}"),
+            "check which passphrase is given (--passphrase-file, M365_BACKUP_PASSPHRASE, the \
+             config); without the right one nothing can be read",
+        ),
+        ErrorKind::UnsupportedFormat => (
+            Exit::Failed,
+            format!("the store in {place} has a format that this program does not know"),
+            "use the version of m365-backup that wrote it, or a newer one",
+        ),
+        ErrorKind::Damaged | ErrorKind::Missing => (
+            Exit::Failed,
+            format!("the store in {place} is damaged"),
+            "run m365-backup check --all-data to see what is affected; every other item can still \
+             be restored",
+        ),
+        ErrorKind::StorageFull => (
+            Exit::Failed,
+            format!("no space is left to {doing} the store in {place}"),
+            "free some space there, then run the same command again; what was committed is kept",
+        ),
+        ErrorKind::SpoolInUse => (
+            Exit::Failed,
+            format!("another run is writing to the store in {place} from this state folder"),
+            "wait for it to end, or give this set a `state` folder of its own",
+        ),
+        _ => (
+            Exit::Failed,
+            format!("cannot {doing} the store in {place}"),
+            general(error),
+        ),
+    };
+    Failure::new(exit, message).because(error).next(next)
+}
+
+/// Explains that there is no store in `place`.
+pub(crate) fn no_store(place: &Path, error: &Error) -> Failure {
+    Failure::new(
+        Exit::NoStore,
+        format!("there is no store in {}", place.display()),
+    )
+    .because(error)
+    .next("check --store or `store` in the config, or create one: m365-backup init")
+}
+
+fn general(error: &Error) -> &'static str {
+    let known = io_error_in(error).and_then(next_step_for_io);
+    match (known, error.kind()) {
+        (Some(next), _) => next,
+        (None, ErrorKind::PermissionDenied) => {
+            "give the account that runs this program access to it, then try again"
+        }
+        (None, _) if error.is_retryable() => "try again; what was committed is kept",
+        (None, _) => "see the cause; what was committed is kept",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use backup_store::{Error, ErrorKind};
+
+    use super::from_store;
+
+    fn check(kind: ErrorKind, cause: &str, code: u8, expected: &str) {
+        let failure = from_store("open", Path::new("/srv/store"), &Error::new(kind, cause));
+        assert_eq!(failure.exit().code(), code);
+        assert_eq!(failure.to_string(), expected);
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_is_exit_code_10() {
+        check(
+            ErrorKind::NotAStore,
+            "no config",
+            10,
+            "there is no store in /srv/store\n  cause: no config\n  next:  check --store or \
+             `store` in the config, or create one: m365-backup init",
+        );
+    }
+
+    #[test]
+    fn a_full_disk_names_the_object_and_what_is_kept() {
+        check(
+            ErrorKind::StorageFull,
+            "pack 0a: no space left",
+            1,
+            "no space is left to open the store in /srv/store\n  cause: pack 0a: no space left\n  \
+             next:  free some space there, then run the same command again; what was committed is \
+             kept",
+        );
+    }
+
+    #[test]
+    fn damage_says_that_the_rest_is_safe() {
+        check(
+            ErrorKind::Damaged,
+            "pack 0a: block 3 does not open",
+            1,
+            "the store in /srv/store is damaged\n  cause: pack 0a: block 3 does not open\n  next:  \
+             run m365-backup check --all-data to see what is affected; every other item can still \
+             be restored",
+        );
+    }
+}

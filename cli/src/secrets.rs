@@ -1,0 +1,186 @@
+//! Secrets: where the passphrase and the client secret come from, and how a new one is written.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::Command;
+
+use backup_store::{Environment, Passphrase, SystemEnvironment};
+use m365_auth::Secret;
+
+use crate::args::GlobalArgs;
+use crate::config::{Config, SecretSource};
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::words;
+
+/// Finds the passphrase of a store: options, environment, config, then a prompt.
+pub(crate) fn passphrase(global: &GlobalArgs, config: Option<&Config>) -> Result<Passphrase> {
+    if let Some(secret) = given_passphrase(global, config)? {
+        return Ok(Passphrase::new(secret.expose()));
+    }
+    let typed = prompt("Passphrase of the store: ")?;
+    Ok(Passphrase::new(typed.expose()))
+}
+
+/// Finds the passphrase for a new store; one that is typed is typed twice.
+pub(crate) fn new_passphrase(global: &GlobalArgs, config: Option<&Config>) -> Result<Passphrase> {
+    if let Some(secret) = given_passphrase(global, config)? {
+        return Ok(Passphrase::new(secret.expose()));
+    }
+    let typed = prompt("New passphrase: ")?;
+    if typed != prompt("The same again: ")? {
+        return Err(Failure::usage("the two passphrases differ").next("try again"));
+    }
+    Ok(Passphrase::new(typed.expose()))
+}
+
+/// Makes up a passphrase and writes it to a new file that its owner alone may read.
+pub(crate) fn generate_passphrase(path: &Path) -> Result<Passphrase> {
+    let mut random = [0; GENERATED_BYTES];
+    SystemEnvironment
+        .fill(&mut random)
+        .map_err(|error| Failure::new(Exit::Failed, "cannot make a passphrase").because(&error))?;
+    let words: Vec<String> = random.chunks(4).map(words::hex).collect();
+    let text = words.join("-");
+    private_file(path)
+        .and_then(|mut file| {
+            writeln!(file, "{text}")?;
+            file.sync_all()
+        })
+        .map_err(|error| Failure::file("write the passphrase file", path, &error))?;
+    Ok(Passphrase::new(&text))
+}
+
+/// Reads a secret from where the config says.
+pub(crate) fn read(source: &SecretSource, what: &str) -> Result<Secret> {
+    match source {
+        SecretSource::File(path) => from_file(path, what),
+        SecretSource::Command(command) => from_command(command, what),
+        SecretSource::Env(name) => from_env(name).ok_or_else(|| {
+            Failure::usage(format!(
+                "the environment variable {name}, which holds {what}, is not set"
+            ))
+            .next(format!(
+                "set {name}, or read {what} from a file or a command"
+            ))
+        }),
+    }
+}
+
+fn given_passphrase(global: &GlobalArgs, config: Option<&Config>) -> Result<Option<Secret>> {
+    const WHAT: &str = "the passphrase";
+    if let Some(path) = &global.passphrase_file {
+        return from_file(path, WHAT).map(Some);
+    }
+    if let Some(command) = &global.passphrase_command {
+        return from_command(command, WHAT).map(Some);
+    }
+    if let Some(secret) = from_env("M365_BACKUP_PASSPHRASE") {
+        return Ok(Some(secret));
+    }
+    if let Some(path) = from_env("M365_BACKUP_PASSPHRASE_FILE") {
+        return from_file(Path::new(path.expose()), WHAT).map(Some);
+    }
+    match config.and_then(|config| config.passphrase.as_ref()) {
+        Some(source) => read(source, WHAT).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn from_file(path: &Path, what: &str) -> Result<Secret> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        let action = format!("read {what} from");
+        Failure::file(&action, path, &error)
+    })?;
+    first_line(&text).ok_or_else(|| {
+        Failure::usage(format!(
+            "the file {} holds no {}",
+            path.display(),
+            bare(what)
+        ))
+        .next(format!("write {what} into its first line"))
+    })
+}
+
+fn from_command(command: &str, what: &str) -> Result<Secret> {
+    let failed = || {
+        Failure::usage(format!("the command that gives {what} failed: {command}"))
+            .next("run it by hand to see why")
+    };
+    let output = shell(command)
+        .stdin(std::process::Stdio::inherit())
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .map_err(|error| failed().because(&error))?;
+    if !output.status.success() {
+        return Err(failed().cause(output.status.to_string()));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    first_line(&text).ok_or_else(|| failed().cause("it printed nothing"))
+}
+
+#[cfg(unix)]
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]);
+    shell
+}
+
+#[cfg(not(unix))]
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("cmd");
+    shell.args(["/C", command]);
+    shell
+}
+
+#[allow(clippy::disallowed_methods, reason = "the cli reads the environment")]
+fn from_env(name: &str) -> Option<Secret> {
+    std::env::var(name)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .map(Secret::new)
+}
+
+fn prompt(question: &str) -> Result<Secret> {
+    if !io::stdin().is_terminal() {
+        return Err(
+            Failure::usage("no passphrase was given, and nobody is there to type one")
+                .next("use --passphrase-file, --passphrase-command or M365_BACKUP_PASSPHRASE_FILE"),
+        );
+    }
+    let typed = rpassword::prompt_password(question)
+        .map_err(|error| Failure::usage("cannot read the passphrase").because(&error))?;
+    first_line(&typed).ok_or_else(|| Failure::usage("the passphrase is empty").next("try again"))
+}
+
+fn first_line(text: &str) -> Option<Secret> {
+    let line = text.lines().next().unwrap_or_default();
+    (!line.is_empty()).then(|| Secret::new(line))
+}
+
+fn bare(what: &str) -> &str {
+    what.strip_prefix("the ").unwrap_or(what)
+}
+
+#[cfg(unix)]
+fn private_file(path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Elsewhere the file inherits the access rules of its folder.
+#[cfg(not(unix))]
+fn private_file(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+}
+
+/// 160 random bits: beyond guessing, and still short enough to copy from paper.
+const GENERATED_BYTES: usize = 20;

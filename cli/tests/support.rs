@@ -1,0 +1,259 @@
+//! A world for one test: a tenant on loopback, a folder, a config, and the program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use m365_simulator::{Server, Tenant, TenantSpec};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// The program, as cargo has just built it.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_m365-backup");
+
+/// A tenant on loopback and a folder with a config that points to it.
+pub struct World {
+    pub server: Server,
+    folder: TempDir,
+    // Dropped last: the server lives on it.
+    _runtime: Runtime,
+}
+
+/// What a run of the program left: its exit code and what it said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl World {
+    /// Makes a small tenant, a config for all of it, and no store yet.
+    pub fn new(seed: u64) -> Self {
+        Self::of(TenantSpec {
+            seed,
+            users: 3,
+            messages_per_user: 24,
+            files_per_user: 6,
+            logical_bytes: 2 << 20,
+            ..TenantSpec::default()
+        })
+    }
+
+    /// Makes a tenant as described.
+    pub fn of(spec: TenantSpec) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let tenant = Tenant::generate(spec).unwrap();
+        let server = runtime.block_on(Server::start(tenant)).unwrap();
+        let world = Self {
+            server,
+            folder: TempDir::new().unwrap(),
+            _runtime: runtime,
+        };
+        fs::write(world.path("passphrase"), "correct horse battery staple\n").unwrap();
+        fs::write(world.path("secret"), world.tenant().app().client_secret).unwrap();
+        world.configure("store", "users = \"all\"");
+        world
+    }
+
+    /// Makes a world whose store is created already.
+    pub fn with_store(seed: u64) -> Self {
+        let world = Self::new(seed);
+        world.run(&["init"]).assert(0);
+        world
+    }
+
+    pub fn tenant(&self) -> &Tenant {
+        self.server.tenant()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the config: which store (its state lies beside it), which users.
+    pub fn configure(&self, store: &str, selection: &str) {
+        let (urls, app) = (self.server.urls(), self.tenant().app());
+        let text = format!(
+            "name = 'test'\nstore = '{store}'\nstate = '{store}.state'\n\
+             passphrase = {{ file = 'passphrase' }}\n\n\
+             [tenant]\nid = '{}'\nclient-id = '{}'\nclient-secret = {{ file = 'secret' }}\n\
+             cloud = {{ login = '{}', graph = '{}', ews = '{}' }}\n\n\
+             [selection]\n{selection}\n\n\
+             [parallelism]\nresources = 2\n",
+            app.tenant_id, app.client_id, urls.login, urls.graph, urls.ews,
+        );
+        fs::write(self.path("set.toml"), text).unwrap();
+    }
+
+    /// Prepares the program with the config of this world and no environment that could leak in.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = bare(args);
+        command
+            .arg("--config")
+            .arg(self.path("set.toml"))
+            .current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, args: &[&str]) -> Said {
+        Said::of(&self.command(args).output().unwrap())
+    }
+
+    /// Lists everything in the newest snapshots, in a form that does not depend on the run.
+    pub fn contents(&self) -> Vec<Value> {
+        let said = self.run(&["ls", "--json"]).assert(0);
+        let mut objects = said.objects();
+        assert_eq!(objects.pop().unwrap()["message_type"], "summary");
+        for object in &mut objects {
+            object.as_object_mut().unwrap().remove("snapshot");
+        }
+        objects.sort_by_key(Value::to_string);
+        objects
+    }
+
+    /// Replaces what depends on the machine or the run, for comparison with recorded words.
+    pub fn plain(&self, text: &str) -> String {
+        let folder = self.folder.path().display().to_string();
+        plain(&text.replace(&folder, "[FOLDER]"))
+    }
+
+    /// Returns the sealed packs of a store, sorted.
+    pub fn packs(&self, store: &str) -> Vec<PathBuf> {
+        let mut found = files(&self.path(store).join("packs"));
+        found.sort();
+        found
+    }
+}
+
+impl Said {
+    pub fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout.clone()).unwrap(),
+            err: String::from_utf8(output.stderr.clone()).unwrap(),
+        }
+    }
+
+    /// Fails the test unless the program ended with `code`.
+    #[track_caller]
+    pub fn assert(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.out,
+            self.err
+        );
+        self
+    }
+
+    /// Reads what it printed as JSON lines.
+    #[track_caller]
+    pub fn objects(&self) -> Vec<Value> {
+        let lines = self.out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
+            .collect()
+    }
+
+    /// Returns the last object, which sums up.
+    #[track_caller]
+    pub fn summary(&self) -> Value {
+        let summary = self.objects().pop().expect("at least one line");
+        assert_eq!(summary["message_type"], "summary");
+        summary
+    }
+}
+
+/// Prepares the program without a config.
+pub fn bare(args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_lowercase();
+        if text.starts_with("m365_backup") || text.ends_with("_proxy") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("NO_COLOR").env("COLUMNS", "100");
+    command
+}
+
+/// Runs the program without a config.
+pub fn run_bare(args: &[&str]) -> Said {
+    Said::of(&bare(args).output().unwrap())
+}
+
+/// Returns all files below a folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Copies a folder with everything in it.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// Replaces ids of eight and more hexadecimal digits, which are made anew in each run.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut word = String::new();
+    for c in text.chars().chain(['\n']) {
+        if c.is_ascii_hexdigit() {
+            word.push(c);
+            continue;
+        }
+        let is_id = word.len() >= 8 && word.contains(|c: char| c.is_ascii_digit());
+        plain.push_str(if is_id { "[ID]" } else { &word });
+        word.clear();
+        plain.push(c);
+    }
+    plain.pop();
+    plain
+}
+
+/// Compares `text` with the recorded words; `M365_BACKUP_RECORD_WORDS=1` records them anew.
+#[track_caller]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a switch for the developer who changes the words"
+)]
+pub fn assert_words(name: &str, text: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/words");
+    let path = folder.join(format!("{name}.txt"));
+    let text = text
+        .lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n";
+    if std::env::var_os("M365_BACKUP_RECORD_WORDS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let recorded = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        recorded == text,
+        "the words of {name} differ from {}.\n--- recorded\n{recorded}\n--- now\n{text}",
+        path.display(),
+    );
+}
