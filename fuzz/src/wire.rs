@@ -116,8 +116,10 @@ fn answering(status: u16, body: &[u8]) -> Arc<dyn Transport> {
 }
 
 fn graph(status: u16, body: &[u8]) -> GraphClient {
-    let mut options = GraphOptions::default();
-    options.retry = RetryPolicy::none();
+    let options = GraphOptions {
+        retry: RetryPolicy::none(),
+        ..GraphOptions::default()
+    };
     let client = GraphClient::new(
         answering(status, body),
         Arc::new(OneToken),

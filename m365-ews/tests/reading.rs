@@ -1,5 +1,10 @@
 //! Laws and examples of reading answers: nothing panics, limits hold, samples parse.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "test code"
+)]
 
 use std::path::PathBuf;
 use std::time::Duration;

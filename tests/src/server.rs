@@ -15,8 +15,9 @@
 //! Adding routes: Graph paths below `/drives` and `/users/{id}/drive` go to `drives.rs`, the second
 //! origin to `content.rs`, EWS to `ews.rs`. Answers are built with the functions of `answer.rs`:
 //! `json(200, &value)`, `bytes(...)`, or `Err(Refusal::new(404, "itemNotFound", "…"))`, which
-//! becomes the error body of the service. Counting, faults, request ids and dates are added outside; names of routes for the
-//! counters are derived from the path (`route_name.rs`), so a new keyword must be listed there.
+//! becomes the error body of the service. Counting, faults, request ids and dates are added
+//! outside; names of routes for the counters are derived from the path (`route_name.rs`), so a new
+//! keyword must be listed there.
 
 pub(crate) mod answer;
 pub(crate) mod call;

@@ -408,7 +408,8 @@ mod tests {
         let view = parse(
             "Subject: s\nContent-Type: multipart/signed; boundary=m; protocol=\"application/pkcs7-signature\"\n\n\
              --m\nContent-Type: text/plain\n\nbody\n\
-             --m\nContent-Type: application/pkcs7-signature; name=smime.p7s\nContent-Transfer-Encoding: base64\n\nAAEC\n\
+             --m\nContent-Type: application/pkcs7-signature; name=smime.p7s\n\
+             Content-Transfer-Encoding: base64\n\nAAEC\n\
              --m--\n",
         );
         assert_eq!(view.losses, [LossCode::Signature]);

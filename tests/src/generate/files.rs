@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::tenant::drive::{Content, Drive, FileTimes, NameConflict, Refusal, Texture, mix};
 use crate::tenant::{EPOCH, State};
 
-pub(crate) use change::{DriveChanges, change_drive};
+pub(crate) use change::change_drive;
 use disk::{files_below, put_file_on_disk};
 
 /// Mean size that the spread of sizes is made for, in bytes.
@@ -175,7 +175,7 @@ fn file(
             return (document.name, document.content);
         }
         12..16 => Arc::new(Content::generated(
-            mix(spec.seed ^ number % 5),
+            mix(spec.seed ^ (number % 5)),
             Texture::Noise,
             scaled(spec, 150_000 + number % 5 * 40_000),
         )),

@@ -174,6 +174,11 @@ impl Drive {
         drive
     }
 
+    /// Returns the id of the user whose drive it is.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// Returns the id of the drive.
     pub fn id(&self) -> &str {
         &self.id

@@ -145,7 +145,7 @@ fn parse(mime: &[u8]) -> (MessageView, i64, Importance) {
         .body_text(0)
         .filter(|_| html.is_none())
         .map(|text| text.into_owned());
-    let file = |part: &mail_parser::MessagePart<'_>| {
+    let file = |part: &MessagePart<'_>| {
         let kind = part.content_type().map_or_else(
             || "application/octet-stream".to_string(),
             |kind| {

@@ -188,19 +188,23 @@ async fn the_download_url_comes_only_when_selected_and_works() {
     assert_eq!(world.raw("GET", url, &[], "").await.1, "hello");
 }
 
+fn session_request(size: u64) -> Value {
+    json!({"item": {
+        "@microsoft.graph.conflictBehavior": "fail",
+        "fileSize": size,
+        "fileSystemInfo": {
+            "createdDateTime": "2020-01-02T03:04:05.678Z",
+            "lastModifiedDateTime": "2021-01-02T03:04:05Z",
+        },
+    }})
+}
+
 #[tokio::test]
 async fn an_upload_session_takes_aligned_fragments_in_order() {
     let world = World::new().await;
     let content = Content::generated(4, Texture::Text, 700_000);
     let bytes = content.read(0..700_000).unwrap();
-    let body = json!({"item": {
-        "@microsoft.graph.conflictBehavior": "fail",
-        "fileSize": 700_000,
-        "fileSystemInfo": {
-            "createdDateTime": "2020-01-02T03:04:05.678Z",
-            "lastModifiedDateTime": "2021-01-02T03:04:05Z",
-        },
-    }});
+    let body = session_request(700_000);
     let path = "/root:/new%20folder/%C3%BC.bin:/createUploadSession";
     let (code, session) = world.call("POST", path, body.clone()).await;
     assert_eq!(

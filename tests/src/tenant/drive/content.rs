@@ -331,6 +331,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn place(offset: u64) -> usize {
+        usize::try_from(offset).unwrap()
+    }
+
     fn whole(content: &Content) -> Vec<u8> {
         content.read(0..content.length()).unwrap().to_vec()
     }
@@ -349,7 +353,7 @@ mod tests {
             let all = whole(&content);
             prop_assert_eq!(all.len() as u64, length);
             let part = content.read(from..to).unwrap();
-            prop_assert_eq!(&part[..], &all[from as usize..to as usize]);
+            prop_assert_eq!(&part[..], &all[place(from)..place(to)]);
             let joined: Vec<u8> = Arc::new(content)
                 .blocks(from..to)
                 .flat_map(|block| block.unwrap().to_vec())
@@ -369,7 +373,7 @@ mod tests {
                 let offset = offset.min(content.length());
                 content = content.overwritten(offset, &patch);
                 let patch = whole(&patch);
-                let at = offset as usize;
+                let at = place(offset);
                 let end = (at + patch.len()).min(bytes.len());
                 bytes.splice(at..end, patch);
             }
