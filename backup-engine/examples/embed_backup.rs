@@ -90,7 +90,10 @@ impl Observer for Progress {
     fn event(&self, event: &Event) {
         if let Event::ResourceFinished { report, .. } = event {
             let name = &report.resource.name;
-            println!("  {name}: {:?}, {} items seen", report.outcome, report.totals.seen);
+            println!(
+                "  {name}: {:?}, {} items seen",
+                report.outcome, report.totals.seen
+            );
         }
     }
 }
