@@ -73,11 +73,15 @@ impl Failure {
     #[must_use]
     pub(crate) fn cause(mut self, text: impl Into<String>) -> Self {
         let text = text.into();
-        let said = self.message.contains(&text) || self.causes.iter().any(|c| c.contains(&text));
-        if !said && !text.is_empty() {
+        if !text.is_empty() && !self.mentions(&text) {
             self.causes.push(text);
         }
         self
+    }
+
+    /// Tells whether the message or a cause says `text` already.
+    pub(crate) fn mentions(&self, text: &str) -> bool {
+        self.message.contains(text) || self.causes.iter().any(|cause| cause.contains(text))
     }
 
     /// Says what to do next.

@@ -149,7 +149,12 @@ fn unknown_owner(open: &OpenStore, owner: &str, known: &[String]) -> Failure {
         Exit::Failed,
         format!("the store in {place} holds nothing of {owner}"),
     );
-    match nearest(owner, known.iter().map(String::as_str)) {
+    // The domain, which all have in common, says nothing about which of them is meant.
+    let local = |name: &str| name.split('@').next().unwrap_or_default().to_lowercase();
+    let locals: Vec<String> = known.iter().map(|name| local(name)).collect();
+    let near = nearest(&local(owner), locals.iter().map(String::as_str));
+    let near = near.and_then(|near| known.iter().find(|name| local(name) == near));
+    match near {
         Some(near) => failure.next(format!("did you mean {near}?")),
         None => failure.next("list whose data it holds with: m365-backup snapshots --latest"),
     }

@@ -4,7 +4,12 @@ use crate::failure::Failure;
 
 /// Explains why `text`, called `name`, is no config.
 pub(super) fn explain(text: &str, name: &str, error: &toml::de::Error) -> Failure {
-    let (what, expected) = split(error.message());
+    let message = error.message().lines().next().unwrap_or_default();
+    // "unknown field `x`, expected one of `a`, `b`": the candidates become a suggestion.
+    let (what, expected) = match message.split_once(", expected ") {
+        Some((what, expected)) if what.starts_with("unknown ") => (what, expected),
+        _ => (message, ""),
+    };
     let line = error.span().map(|span| line_of(text, span.start));
     let cause = match line {
         Some(line) => format!("line {line}: {what}"),
@@ -14,18 +19,8 @@ pub(super) fn explain(text: &str, name: &str, error: &toml::de::Error) -> Failur
     let unknown = quoted(what).next().unwrap_or_default();
     match nearest(unknown, quoted(expected)) {
         Some(near) => failure.next(format!("did you mean `{near}`?")),
-        None if expected.is_empty() => {
-            failure.next("compare with the example: m365-backup init --write-config FILE")
-        }
-        None => failure.next(expected.to_owned()),
-    }
-}
-
-/// Splits the parser's "unknown field `x`, expected one of `a`, `b`" after the field.
-fn split(message: &str) -> (&str, &str) {
-    match message.split_once(", expected ") {
-        Some((what, _)) => (what, message.get(what.len() + 2..).unwrap_or_default()),
-        None => (message.lines().next().unwrap_or_default(), ""),
+        None if !expected.is_empty() => failure.next(format!("possible here: {expected}")),
+        None => failure.next("compare with the example: m365-backup init --write-config FILE"),
     }
 }
 

@@ -111,8 +111,10 @@ fn graph_exit(kind: GraphKind) -> (Exit, &'static str) {
 
 fn with_request_id(failure: Failure, id: Option<&str>) -> Failure {
     match id {
-        Some(id) => failure.cause(format!("request id {id}, for Microsoft's support")),
-        None => failure,
+        Some(id) if !failure.mentions(id) => {
+            failure.cause(format!("request id {id}, for Microsoft's support"))
+        }
+        _ => failure,
     }
 }
 
