@@ -54,6 +54,8 @@ pub(crate) struct ResourceRun<'a> {
     /// Number of the last journal entry.
     pub(crate) sequence: u64,
     snapshots: u64,
+    /// Whether this run has handed on a snapshot before, which the last one must supersede.
+    has_sent: bool,
     failures: BTreeMap<String, String>,
     resets: HashMap<String, u32>,
     since_checkpoint: Instant,
@@ -80,6 +82,7 @@ impl<'a> ResourceRun<'a> {
             parent,
             sequence,
             snapshots: 0,
+            has_sent: false,
             failures: BTreeMap::new(),
             resets: HashMap::new(),
             since_checkpoint: Instant::now(),
@@ -294,7 +297,8 @@ impl<'a> ResourceRun<'a> {
         self.send(snapshot)
     }
 
-    fn send(&self, snapshot: Snapshot) -> Result<()> {
+    fn send(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.has_sent = true;
         self.context.outbox.send(Prepared {
             header: self.header.clone(),
             through: self.sequence,
@@ -390,7 +394,11 @@ impl<'a> ResourceRun<'a> {
             .as_millis()
             .saturating_sub(parent.finished.as_millis());
         let age_max = self.context.options.cursor_age_max.as_millis();
-        !snapshot.same_state(parent)
+        // After a reset the cursors of the parent lead nowhere.
+        let reset = !self.resets.is_empty();
+        self.has_sent
+            || reset
+            || !snapshot.same_state(parent)
             || feeds(snapshot) != feeds(parent)
             || snapshot.enumerations != parent.enumerations
             || (settled && parent.outcome != snapshot.outcome)

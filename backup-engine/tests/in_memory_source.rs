@@ -78,7 +78,7 @@ async fn apply(world: &World, op: &Op) {
             } else {
                 ErrorKind::Unavailable
             };
-            state.faults.push_back(kind);
+            state.faults.push_back(Some(kind));
         }
         Op::Put { .. } | Op::Move { .. } => {}
         Op::Backup | Op::BackupDropped { .. } | Op::BackupStopped { .. } => {
@@ -249,7 +249,7 @@ async fn a_run_dropped_after_any_commit_is_resumed_and_fetches_nothing_twice() {
             }
             dropped += 1;
         }
-        assert!(dropped >= 9, "only {dropped} drops");
+        assert!(dropped >= 8, "only {dropped} drops");
     }
 }
 
@@ -295,29 +295,15 @@ async fn a_service_that_stays_down_fails_the_resource_and_harms_nothing() {
     world.backup().await;
     let before = world.state().await;
     source.state().put("i99", "f0", b"new");
-    // Enough for the feed of one folder to give up, after owners, resource and hierarchy.
+    // Owners, resource and hierarchy are let through; then the feed of one folder gives up.
     let tries = world.options.retry.tries_max as usize;
-    let mut healthy = vec![None; 3];
-    healthy.extend(vec![Some(ErrorKind::Unavailable); tries]);
-    world
-        .source
-        .state()
-        .faults
-        .extend(healthy.into_iter().flatten());
+    let mut faults = vec![None; 3];
+    faults.extend(vec![Some(ErrorKind::Unavailable); tries]);
+    source.state().faults.extend(faults);
     let report = world.backup().await;
-    assert!(matches!(
-        report.outcome,
-        RunOutcome::Partial | RunOutcome::Complete
-    ));
-    assert_eq!(
-        world.store.snapshots().await.unwrap()[0]
-            .snapshot
-            .items
-            .entries,
-        24
-    );
-    assert_eq!(before.items.len(), 24);
-    source.state().faults.clear();
+    assert_eq!(report.outcome, RunOutcome::Partial);
+    assert_eq!(report.resources[0].error.as_deref(), Some("on purpose"));
+    assert_eq!(world.state().await, before);
     assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
     assert_eq!(world.state().await.items.len(), 25);
 }

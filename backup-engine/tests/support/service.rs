@@ -43,7 +43,8 @@ pub struct State {
     gone_containers: Vec<(u64, String)>,
     pub items: BTreeMap<String, Item>,
     left: Vec<(u64, String, String)>,
-    pub faults: VecDeque<ErrorKind>,
+    /// What the next calls meet; `None` lets one through.
+    pub faults: VecDeque<Option<ErrorKind>>,
     pub fetched: Vec<String>,
     pub located: usize,
     pub pages: usize,
@@ -259,7 +260,7 @@ impl MemorySource {
 
     async fn call(&self) -> Result<()> {
         tokio::task::yield_now().await;
-        let fault = self.state().faults.pop_front();
+        let fault = self.state().faults.pop_front().flatten();
         match fault {
             None => Ok(()),
             Some(ErrorKind::Throttled) => Err(Error::new(ErrorKind::Throttled, "too many")
