@@ -102,25 +102,29 @@ fn open(path: &Path, store: Store) -> Result<(Shared, Vec<Header>)> {
         std::fs::create_dir_all(parent)
             .map_err(|cause| refused(path, &cause).with_source(cause))?;
     }
-    let connection = match connect(path) {
+    match open_as_it_is(path, &store) {
+        // A journal that cannot be read is worth no more than none: its loss costs work only.
         Err(Failed::Unreadable) => {
-            // A journal that cannot be read is worth no more than none: its loss costs work only.
             tracing::warn!("the backup journal cannot be read and is started anew");
             remove(path)?;
-            connect(path)
+            open_as_it_is(path, &store)
         }
-        other => other,
-    };
-    let connection = connection.map_err(|failed| match failed {
+        opened => opened,
+    }
+    .map_err(|failed| match failed {
         Failed::Unreadable => refused(path, &"it is not a journal"),
         Failed::Other(cause) => refused(path, &cause).with_source(cause),
-    })?;
+    })
+}
+
+fn open_as_it_is(path: &Path, store: &Store) -> Result<(Shared, Vec<Header>), Failed> {
     let shared = Shared {
-        connection: Mutex::new(connection),
-        store,
+        connection: Mutex::new(connect(path)?),
+        store: store.clone(),
         rows: Mutex::default(),
     };
-    let headers = shared.headers()?;
+    // Sealed for another store, or damaged.
+    let headers = shared.headers().map_err(|_| Failed::Unreadable)?;
     Ok((shared, headers))
 }
 

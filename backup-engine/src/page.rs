@@ -41,7 +41,7 @@ pub(crate) async fn plan(
     for change in last_words(changes) {
         match change {
             Change::Container(seen) => {
-                let edit = plan_container(view, seen, into).await?;
+                let edit = plan_container(view, *seen, into).await?;
                 work.entry.edits.push(edit);
             }
             Change::ContainerRemoved { id } => {

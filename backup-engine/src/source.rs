@@ -193,7 +193,7 @@ pub enum Next {
 #[non_exhaustive]
 pub enum Change {
     /// A container is new or changed.
-    Container(SeenContainer),
+    Container(Box<SeenContainer>),
     /// A container is gone, for good.
     ContainerRemoved {
         /// Its id.

@@ -1,11 +1,17 @@
 //! Laws of the engine over a service in memory: whatever changes, whatever fails, wherever it is
 //! interrupted, the newest snapshot is what a first backup of the same state would be.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use backup_engine::{ErrorKind, ResourceOutcome, RunOutcome};
 use proptest::prelude::*;
-use support::service::{Layout, MemorySource, fetched_twice};
+use support::service::{Layout, MemorySource, State, fetched_twice};
 use support::world::World;
 
 /// One change of the service, or of what it is willing to do.
@@ -45,17 +51,22 @@ fn ops(length: usize) -> impl Strategy<Value = Vec<Op>> {
 }
 
 async fn apply(world: &World, op: &Op) {
+    match op {
+        Op::Backup | Op::BackupDropped { .. } | Op::BackupStopped { .. } => run(world, op).await,
+        _ => change(&mut world.source.state(), op),
+    }
+}
+
+fn change(state: &mut State, op: &Op) {
     let item = |id: &u8| format!("i{id}");
     let folder = |id: &u8| format!("f{id}");
-    let mut state = world.source.state();
-    let there =
-        |state: &support::service::State, id: &u8| state.containers.contains_key(&folder(id));
+    let there = |state: &State, id: &u8| state.containers.contains_key(&folder(id));
     match op {
         Op::Put {
             id,
             container,
             content,
-        } if there(&state, container) => {
+        } if there(state, container) => {
             let content = if content % 16 == 0 {
                 b"skip".to_vec()
             } else {
@@ -65,7 +76,7 @@ async fn apply(world: &World, op: &Op) {
         }
         Op::Flag { id } => state.flag(&item(id)),
         Op::Corrupt { id, corrupt } => state.set_corrupt(&item(id), *corrupt),
-        Op::Move { id, container } if there(&state, container) => {
+        Op::Move { id, container } if there(state, container) => {
             state.move_item(&item(id), &folder(container));
         }
         Op::Delete { id } => state.delete(&item(id)),
@@ -81,10 +92,7 @@ async fn apply(world: &World, op: &Op) {
             state.faults.push_back(Some(kind));
         }
         Op::Put { .. } | Op::Move { .. } => {}
-        Op::Backup | Op::BackupDropped { .. } | Op::BackupStopped { .. } => {
-            drop(state);
-            run(world, op).await;
-        }
+        Op::Backup | Op::BackupDropped { .. } | Op::BackupStopped { .. } => {}
     }
 }
 
@@ -150,15 +158,15 @@ proptest! {
 
 fn filled(layout: Layout, page_size: usize) -> MemorySource {
     let source = MemorySource::new(layout, page_size);
-    let mut state = source.state();
-    for folder in ["f0", "f1", "f2"] {
-        state.add_container(folder, folder);
-    }
-    for number in 0..24_u8 {
-        let folder = format!("f{}", number % 3);
-        state.put(&format!("i{number}"), &folder, &[number, 1, 2]);
-    }
-    drop(state);
+    source.with(|state| {
+        for folder in ["f0", "f1", "f2"] {
+            state.add_container(folder, folder);
+        }
+        for number in 0..24_u8 {
+            let folder = format!("f{}", number % 3);
+            state.put(&format!("i{number}"), &folder, &[number, 1, 2]);
+        }
+    });
     source
 }
 
@@ -173,12 +181,8 @@ async fn an_idle_run_asks_each_feed_once_and_stores_nothing() {
     source.state().pages = 0;
     let idle = world.backup().await;
     assert_eq!(idle.resources[0].outcome, ResourceOutcome::Unchanged);
-    let state = source.state();
-    assert_eq!(
-        (state.fetched.len(), state.pages, state.located),
-        (24, 4, 0)
-    );
-    drop(state);
+    let counts = source.with(|state| (state.fetched.len(), state.pages, state.located));
+    assert_eq!(counts, (24, 4, 0));
     assert_eq!(world.store.snapshots().await.unwrap().len(), 1);
     assert_eq!(world.store.runs().await.unwrap().len(), 2);
 }
@@ -188,20 +192,20 @@ async fn moves_and_flags_cost_no_fetch_and_deletions_one_read() {
     let source = filled(Layout::Mailbox, 5);
     let world = World::new(&source).await;
     world.backup().await;
-    let mut state = source.state();
-    state.flag("i0");
-    state.move_item("i1", "f2");
-    state.delete("i2");
-    state.fetched.clear();
-    drop(state);
+    source.with(|state| {
+        state.flag("i0");
+        state.move_item("i1", "f2");
+        state.delete("i2");
+        state.fetched.clear();
+    });
     let report = world.backup().await;
     let totals = report.totals;
     assert_eq!(
         (totals.seen, totals.assumed, totals.moved, totals.removed),
         (2, 2, 1, 1)
     );
-    let state = source.state();
-    assert_eq!((state.fetched.len(), state.located), (0, 1));
+    let counts = source.with(|state| (state.fetched.len(), state.located));
+    assert_eq!(counts, (0, 1));
 }
 
 #[tokio::test]
@@ -210,12 +214,12 @@ async fn an_expired_cursor_fetches_the_differences_only() {
         let source = filled(layout, 5);
         let world = World::new(&source).await;
         world.backup().await;
-        let mut state = source.state();
-        state.put("i3", "f0", b"new content");
-        state.delete("i4");
-        state.expire_cursors();
-        state.fetched.clear();
-        drop(state);
+        source.with(|state| {
+            state.put("i3", "f0", b"new content");
+            state.delete("i4");
+            state.expire_cursors();
+            state.fetched.clear();
+        });
         let report = world.backup().await;
         assert_eq!(report.outcome, RunOutcome::Complete);
         assert_eq!(source.state().fetched.len(), 1, "{layout:?}");

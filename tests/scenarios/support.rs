@@ -23,7 +23,7 @@ use m365_simulator::{Tenant, TenantSpec};
 use tokio::sync::Notify;
 
 /// A tenant of a few people, with little in it.
-pub fn small_tenant(seed: u64) -> Tenant {
+pub(crate) fn small_tenant(seed: u64) -> Tenant {
     Tenant::generate(TenantSpec {
         seed,
         users: 3,
@@ -37,7 +37,7 @@ pub fn small_tenant(seed: u64) -> Tenant {
 }
 
 /// Returns a client for the tenant that retries nothing.
-pub fn client(tenant: &Tenant) -> GraphClient {
+pub(crate) fn client(tenant: &Tenant) -> GraphClient {
     let service = tenant.clone();
     let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(move |request| {
         let service = service.clone();
@@ -70,21 +70,23 @@ pub fn client(tenant: &Tenant) -> GraphClient {
 }
 
 /// A store for a tenant.
-pub struct World {
-    pub tenant: Tenant,
-    pub backend: Arc<MemoryBackend>,
-    pub store: Store,
-    pub options: BackupOptions,
-    pub state_dir: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) tenant: Tenant,
+    pub(crate) backend: Arc<MemoryBackend>,
+    pub(crate) store: Store,
+    pub(crate) options: BackupOptions,
+    pub(crate) state_dir: tempfile::TempDir,
 }
 
 impl World {
-    pub async fn new(tenant: &Tenant) -> Self {
+    pub(crate) async fn new(tenant: &Tenant) -> Self {
         let backend = Arc::new(MemoryBackend::new());
         let mut create = CreateOptions::default();
         create.kdf = KdfParams::minimum();
-        let mut options = StoreOptions::default();
-        options.offload = Arc::new(InlineOffload);
+        let options = StoreOptions {
+            offload: Arc::new(InlineOffload),
+            ..StoreOptions::default()
+        };
         let passphrase = Passphrase::new("correct horse");
         let store = Store::create(backend.clone(), &passphrase, create, options)
             .await
@@ -109,7 +111,7 @@ impl World {
         }
     }
 
-    pub fn job(&self) -> BackupJob {
+    pub(crate) fn job(&self) -> BackupJob {
         let client = client(&self.tenant);
         let sources: Vec<Arc<dyn Source>> = vec![
             Arc::new(OutlookSource::new(client.clone())),
@@ -118,7 +120,7 @@ impl World {
         BackupJob::new(self.store.clone(), sources, self.options.clone())
     }
 
-    pub async fn backup(&self) -> RunReport {
+    pub(crate) async fn backup(&self) -> RunReport {
         let report = self.job().run(&Silent, &StopSignal::new()).await.unwrap();
         assert!(
             report.totals.check(),
@@ -129,7 +131,7 @@ impl World {
     }
 
     /// Runs until `commits` pages are committed, then drops the run; `None` if it was dropped.
-    pub async fn backup_dropped_after(&self, commits: usize) -> Option<RunReport> {
+    pub(crate) async fn backup_dropped_after(&self, commits: usize) -> Option<RunReport> {
         let counter = Counter::new(commits);
         let (job, stop) = (self.job(), StopSignal::new());
         tokio::select! {
@@ -140,13 +142,13 @@ impl World {
     }
 
     /// Runs until `commits` pages are committed, then asks the run to stop.
-    pub async fn backup_stopped_after(&self, commits: usize) -> RunReport {
+    pub(crate) async fn backup_stopped_after(&self, commits: usize) -> RunReport {
         let counter = Counter::new(commits);
         self.job().run(&counter, &counter.stop).await.unwrap()
     }
 
     /// The newest snapshot of each resource.
-    pub async fn newest(&self) -> BTreeMap<ResourceId, Snapshot> {
+    pub(crate) async fn newest(&self) -> BTreeMap<ResourceId, Snapshot> {
         let entries = self.store.snapshots().await.unwrap();
         let mut newest = BTreeMap::new();
         for entry in &entries {
@@ -158,7 +160,7 @@ impl World {
     }
 
     /// The newest state of everything, with content in place of references.
-    pub async fn state(&self) -> BTreeMap<ResourceId, State> {
+    pub(crate) async fn state(&self) -> BTreeMap<ResourceId, State> {
         let mut states = BTreeMap::new();
         for (id, snapshot) in self.newest().await {
             states.insert(id, self.state_of(&snapshot).await);
@@ -166,7 +168,7 @@ impl World {
         states
     }
 
-    pub async fn state_of(&self, snapshot: &Snapshot) -> State {
+    pub(crate) async fn state_of(&self, snapshot: &Snapshot) -> State {
         let browse = Browse::over(self.store.clone(), snapshot);
         let mut state = State::default();
         for mut container in browse.containers().await.unwrap() {
@@ -199,7 +201,7 @@ impl World {
     }
 
     /// How many objects of a kind the store has.
-    pub async fn objects(&self, prefix: &str) -> usize {
+    pub(crate) async fn objects(&self, prefix: &str) -> usize {
         self.backend.list(prefix).await.unwrap().len()
     }
 }
@@ -208,13 +210,16 @@ const LIMIT: u64 = 64 << 20;
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct State {
-    pub containers: Vec<(Container, String)>,
-    pub items: Vec<(Item, BTreeMap<RepresentationKind, Vec<u8>>)>,
+pub(crate) struct State {
+    pub(crate) containers: Vec<(Container, String)>,
+    pub(crate) items: Vec<(Item, BTreeMap<RepresentationKind, Vec<u8>>)>,
 }
 
 /// Says where two states differ, shortly: whole states are megabytes.
-pub fn assert_same(found: &BTreeMap<ResourceId, State>, expected: &BTreeMap<ResourceId, State>) {
+pub(crate) fn assert_same(
+    found: &BTreeMap<ResourceId, State>,
+    expected: &BTreeMap<ResourceId, State>,
+) {
     assert_eq!(
         found.keys().collect::<Vec<_>>(),
         expected.keys().collect::<Vec<_>>()
@@ -255,7 +260,7 @@ pub fn assert_same(found: &BTreeMap<ResourceId, State>, expected: &BTreeMap<Reso
 }
 
 /// Requests for content so far: messages, and files.
-pub fn content_requests(tenant: &Tenant) -> u64 {
+pub(crate) fn content_requests(tenant: &Tenant) -> u64 {
     let counters = tenant.counters();
     let content = |route: &str| route.ends_with("/$value") || route.ends_with("/content");
     counters
@@ -266,7 +271,7 @@ pub fn content_requests(tenant: &Tenant) -> u64 {
 }
 
 /// Feeds of all resources of a run.
-pub fn feeds(report: &RunReport) -> u64 {
+pub(crate) fn feeds(report: &RunReport) -> u64 {
     report
         .resources
         .iter()

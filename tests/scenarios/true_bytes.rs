@@ -54,3 +54,38 @@ async fn well_known_folders_are_known_whatever_their_name() {
         assert!(found, "no folder is known as {name}");
     }
 }
+
+#[tokio::test]
+async fn stored_files_are_the_source_byte_for_byte() {
+    let tenant = small_tenant(42);
+    let world = World::new(&tenant).await;
+    world.backup().await;
+    let state = world.state().await;
+    let mut compared = 0;
+    for user in tenant.users().iter().filter(|user| user.has_drive) {
+        let drive = tenant
+            .with_drive(&user.id, |drive| drive.id().to_owned())
+            .unwrap();
+        let stored = &state[&ResourceId::of(&Service::OneDrive, &drive)];
+        for (item, forms) in &stored.items {
+            let source = tenant.with_drive(&user.id, |drive| {
+                let file = drive.item(&item.key.id).unwrap();
+                assert_eq!(file.name(), item.name);
+                assert_eq!(file.parent(), Some(item.key.container.as_str()));
+                let content = file.content().unwrap();
+                content.read(0..content.length()).unwrap()
+            });
+            assert!(
+                forms[&RepresentationKind::Content] == source.unwrap()[..],
+                "{}",
+                item.name
+            );
+            compared += 1;
+        }
+        let files = tenant.with_drive(&user.id, |drive| {
+            drive.walk().iter().filter(|item| !item.is_folder()).count()
+        });
+        assert_eq!(files, Some(stored.items.len()));
+    }
+    assert!(compared > 8, "only {compared} files compared");
+}

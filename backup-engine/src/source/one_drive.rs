@@ -231,7 +231,7 @@ const FOLDER_COUNTS: &[&str] = &["size", "cTag"];
 
 fn shown(item: &Entity<DriveItem>) -> Result<Change> {
     if item.is_folder() && item.package.is_none() && item.remote_item.is_none() {
-        return Ok(Change::Container(container(item)));
+        return Ok(Change::Container(Box::new(container(item))));
     }
     Ok(Change::Item(Box::new(seen(item)?)))
 }

@@ -162,7 +162,7 @@ impl OutlookSource {
             Err(error) => return graph::page_error(error),
         };
         let change = |change| match change {
-            m365_graph::Change::Upserted(folder) => Change::Container(container(&folder)),
+            m365_graph::Change::Upserted(folder) => Change::Container(Box::new(container(&folder))),
             m365_graph::Change::Removed { id, .. } => Change::ContainerRemoved { id },
         };
         Ok(Page {

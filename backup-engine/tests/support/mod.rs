@@ -3,5 +3,5 @@
 
 #![allow(dead_code, reason = "each test target uses a part")]
 
-pub mod service;
-pub mod world;
+pub(crate) mod service;
+pub(crate) mod world;

@@ -18,7 +18,7 @@ use backup_store::{ContentClass, Gatherer, Timestamp};
 
 /// How the service is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
+pub(crate) enum Layout {
     /// Folders in a feed of their own, a feed for each; a removed item may have moved.
     Mailbox,
     /// One feed for everything; what is removed is deleted.
@@ -26,28 +26,28 @@ pub enum Layout {
 }
 
 #[derive(Debug, Clone)]
-pub struct Item {
-    pub container: String,
-    pub created: i64,
-    pub changed: u64,
-    pub content: Vec<u8>,
-    pub flag: u32,
-    pub corrupt: bool,
+pub(crate) struct Item {
+    pub(crate) container: String,
+    pub(crate) created: i64,
+    pub(crate) changed: u64,
+    pub(crate) content: Vec<u8>,
+    pub(crate) flag: u32,
+    pub(crate) corrupt: bool,
 }
 
 #[derive(Debug, Default)]
-pub struct State {
+pub(crate) struct State {
     clock: u64,
     epoch: u64,
-    pub containers: BTreeMap<String, (u64, String)>,
+    pub(crate) containers: BTreeMap<String, (u64, String)>,
     gone_containers: Vec<(u64, String)>,
-    pub items: BTreeMap<String, Item>,
+    pub(crate) items: BTreeMap<String, Item>,
     left: Vec<(u64, String, String)>,
     /// What the next calls meet; `None` lets one through.
-    pub faults: VecDeque<Option<ErrorKind>>,
-    pub fetched: Vec<String>,
-    pub located: usize,
-    pub pages: usize,
+    pub(crate) faults: VecDeque<Option<ErrorKind>>,
+    pub(crate) fetched: Vec<String>,
+    pub(crate) located: usize,
+    pub(crate) pages: usize,
 }
 
 impl State {
@@ -56,13 +56,13 @@ impl State {
         self.clock
     }
 
-    pub fn add_container(&mut self, id: &str, name: &str) {
+    pub(crate) fn add_container(&mut self, id: &str, name: &str) {
         let now = self.tick();
         self.containers
             .insert(id.to_owned(), (now, name.to_owned()));
     }
 
-    pub fn remove_container(&mut self, id: &str) {
+    pub(crate) fn remove_container(&mut self, id: &str) {
         let inside = self.items.iter().filter(|(_, item)| item.container == id);
         for id in inside.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.delete(&id);
@@ -73,7 +73,7 @@ impl State {
         }
     }
 
-    pub fn put(&mut self, id: &str, container: &str, content: &[u8]) {
+    pub(crate) fn put(&mut self, id: &str, container: &str, content: &[u8]) {
         let now = self.tick();
         let created = self
             .items
@@ -91,7 +91,7 @@ impl State {
         self.items.insert(id.to_owned(), item);
     }
 
-    pub fn flag(&mut self, id: &str) {
+    pub(crate) fn flag(&mut self, id: &str) {
         let now = self.tick();
         if let Some(item) = self.items.get_mut(id) {
             item.flag += 1;
@@ -99,7 +99,7 @@ impl State {
         }
     }
 
-    pub fn set_corrupt(&mut self, id: &str, corrupt: bool) {
+    pub(crate) fn set_corrupt(&mut self, id: &str, corrupt: bool) {
         let now = self.tick();
         if let Some(item) = self.items.get_mut(id) {
             item.corrupt = corrupt;
@@ -109,7 +109,7 @@ impl State {
         }
     }
 
-    pub fn move_item(&mut self, id: &str, container: &str) {
+    pub(crate) fn move_item(&mut self, id: &str, container: &str) {
         let now = self.tick();
         self.relocate(id, container, now);
         if let Some(item) = self.items.get_mut(id) {
@@ -128,7 +128,7 @@ impl State {
         }
     }
 
-    pub fn delete(&mut self, id: &str) {
+    pub(crate) fn delete(&mut self, id: &str) {
         let now = self.tick();
         if let Some(item) = self.items.remove(id) {
             self.left.push((now, item.container, id.to_owned()));
@@ -136,7 +136,7 @@ impl State {
     }
 
     /// Makes every cursor given so far invalid.
-    pub fn expire_cursors(&mut self) {
+    pub(crate) fn expire_cursors(&mut self) {
         self.epoch += 1;
     }
 
@@ -188,7 +188,7 @@ impl State {
             for (id, (at, _)) in &self.containers {
                 events.extend(
                     self.container(id)
-                        .map(|seen| (*at, Change::Container(seen))),
+                        .map(|seen| (*at, Change::Container(Box::new(seen)))),
                 );
             }
             let gone = self
@@ -239,14 +239,14 @@ impl State {
 
 /// The service behind its calls.
 #[derive(Debug, Clone)]
-pub struct MemorySource {
+pub(crate) struct MemorySource {
     layout: Layout,
     page_size: usize,
     state: Arc<Mutex<State>>,
 }
 
 impl MemorySource {
-    pub fn new(layout: Layout, page_size: usize) -> Self {
+    pub(crate) fn new(layout: Layout, page_size: usize) -> Self {
         Self {
             layout,
             page_size,
@@ -254,7 +254,11 @@ impl MemorySource {
         }
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        act(&mut self.state())
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
@@ -428,7 +432,7 @@ impl Source for MemorySource {
 }
 
 /// The names of everything that was fetched more than once.
-pub fn fetched_twice(fetched: &[String]) -> BTreeSet<String> {
+pub(crate) fn fetched_twice(fetched: &[String]) -> BTreeSet<String> {
     let mut once = BTreeSet::new();
     fetched
         .iter()

@@ -16,20 +16,22 @@ use tokio::sync::Notify;
 
 use super::service::MemorySource;
 
-pub struct World {
-    pub store: Store,
-    pub source: MemorySource,
-    pub options: BackupOptions,
-    pub state_dir: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) source: MemorySource,
+    pub(crate) options: BackupOptions,
+    pub(crate) state_dir: tempfile::TempDir,
 }
 
 impl World {
-    pub async fn new(source: &MemorySource) -> Self {
+    pub(crate) async fn new(source: &MemorySource) -> Self {
         let backend = Arc::new(MemoryBackend::new());
         let mut create = CreateOptions::default();
         create.kdf = KdfParams::minimum();
-        let mut options = StoreOptions::default();
-        options.offload = Arc::new(InlineOffload);
+        let options = StoreOptions {
+            offload: Arc::new(InlineOffload),
+            ..StoreOptions::default()
+        };
         let passphrase = Passphrase::new("correct horse");
         let store = Store::create(backend, &passphrase, create, options)
             .await
@@ -53,21 +55,21 @@ impl World {
         }
     }
 
-    pub fn job(&self) -> BackupJob {
+    pub(crate) fn job(&self) -> BackupJob {
         let source: Arc<dyn Source> = Arc::new(self.source.clone());
         BackupJob::new(self.store.clone(), vec![source], self.options.clone())
     }
 
-    pub async fn backup(&self) -> RunReport {
+    pub(crate) async fn backup(&self) -> RunReport {
         self.try_backup(&Silent).await.unwrap()
     }
 
-    pub async fn try_backup(&self, observer: &dyn Observer) -> Result<RunReport> {
+    pub(crate) async fn try_backup(&self, observer: &dyn Observer) -> Result<RunReport> {
         self.job().run(observer, &StopSignal::new()).await
     }
 
     /// Runs until `commits` pages are committed, then drops the run; `None` if it was dropped.
-    pub async fn backup_dropped_after(&self, commits: usize) -> Option<RunReport> {
+    pub(crate) async fn backup_dropped_after(&self, commits: usize) -> Option<RunReport> {
         let dropper = Dropper::new(commits);
         let job = self.job();
         let stop = StopSignal::new();
@@ -79,12 +81,12 @@ impl World {
     }
 
     /// Runs until `commits` pages are committed, then asks the run to stop.
-    pub async fn backup_stopped_after(&self, commits: usize) -> RunReport {
+    pub(crate) async fn backup_stopped_after(&self, commits: usize) -> RunReport {
         let dropper = Dropper::new(commits);
         self.job().run(&dropper, &dropper.stop).await.unwrap()
     }
 
-    pub async fn newest(&self) -> Snapshot {
+    pub(crate) async fn newest(&self) -> Snapshot {
         let entries = self.store.snapshots().await.unwrap();
         let resource = entries
             .first()
@@ -97,7 +99,7 @@ impl World {
     }
 
     /// The newest state, with content in place of references, so that stores can be compared.
-    pub async fn state(&self) -> State {
+    pub(crate) async fn state(&self) -> State {
         let snapshot = self.newest().await;
         let browse = Browse::over(self.store.clone(), &snapshot);
         let mut state = State {
@@ -133,11 +135,14 @@ impl World {
     }
 }
 
+/// The stored forms of an item, each with its bytes.
+pub(crate) type Forms = Vec<(String, Vec<u8>)>;
+
 /// What a snapshot holds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct State {
-    pub containers: Vec<(Container, Vec<u8>)>,
-    pub items: Vec<(Item, Vec<(String, Vec<u8>)>)>,
+pub(crate) struct State {
+    pub(crate) containers: Vec<(Container, Vec<u8>)>,
+    pub(crate) items: Vec<(Item, Forms)>,
 }
 
 /// Counts committed pages, and speaks up when there are enough.
