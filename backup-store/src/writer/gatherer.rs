@@ -172,8 +172,11 @@ impl Gatherer {
                 let block = state.open.entry(class).or_default();
                 block.plain.extend_from_slice(bytes);
                 block.chunks.push((id, length));
-                let full = block.plain.len() >= BLOCK_TARGET;
-                full.then(|| std::mem::take(block))
+                if block.plain.len() >= BLOCK_TARGET {
+                    state.open.remove(&class)
+                } else {
+                    None
+                }
             }
         };
         match full {
