@@ -48,6 +48,37 @@ async fn content_comes_back_after_publishing_and_reopening() {
 }
 
 #[tokio::test]
+async fn a_page_that_ends_with_a_full_block_does_not_shift_what_follows() {
+    let world = World::new().await;
+    let writer = world.begin().await;
+    let gatherer = writer.gather(&ResourceId::new("outlook:1"));
+    let mut stored = Vec::new();
+    // Three chunks, none large enough for a block of its own, fill one block exactly.
+    for seed in 1..=3 {
+        let bytes = noise(200 << 10, seed);
+        stored.push((
+            gatherer.put(ContentClass::Text, &bytes).await.unwrap(),
+            bytes,
+        ));
+    }
+    gatherer.commit().await.unwrap();
+    let bytes = b"the next page".to_vec();
+    stored.push((
+        gatherer.put(ContentClass::Text, &bytes).await.unwrap(),
+        bytes,
+    ));
+    gatherer.commit().await.unwrap();
+    writer.flush().await.unwrap();
+    writer.end().await.unwrap();
+
+    let store = world.reopen().await;
+    for (content, bytes) in stored {
+        let read = store.open_content(&content).collect(1 << 20).await.unwrap();
+        assert_eq!(read, bytes);
+    }
+}
+
+#[tokio::test]
 async fn equal_content_is_stored_once_across_resources_and_runs() {
     let world = World::new().await;
     let file = noise(3 << 20, 2);

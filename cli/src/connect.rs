@@ -61,7 +61,7 @@ impl Context {
             })
     }
 
-    /// Opens the store.
+    /// Opens the store; with a config, its index is cached on this machine.
     pub(crate) async fn open_store(&self, config: Option<&Config>) -> Result<OpenStore> {
         let place = self.store_path(config)?;
         let explain = |error| from_store("open", &place, &error);
@@ -70,7 +70,11 @@ impl Context {
             _ => explain(error),
         })?;
         let passphrase = secrets::passphrase(&self.global, config)?;
-        let store = Store::open(Arc::new(backend), &passphrase, StoreOptions::default())
+        let options = StoreOptions {
+            cache_dir: config.and_then(state_base).map(|base| base.join("cache")),
+            ..StoreOptions::default()
+        };
+        let store = Store::open(Arc::new(backend), &passphrase, options)
             .await
             .map_err(explain)?;
         Ok(OpenStore {
@@ -116,15 +120,16 @@ impl OpenStore {
 /// *Shape*: the config's `state`, else a folder of the platform, with the store's id below it: a
 /// journal belongs to one store.
 pub(crate) fn state_folder(config: &Config, store: &Store) -> Result<PathBuf> {
-    let base = config
-        .state
-        .clone()
-        .or_else(platform::state_folder)
-        .ok_or_else(|| {
-            Failure::usage("this platform names no folder for the state of programs")
-                .next("set `state` in the config")
-        })?;
+    let base = state_base(config).ok_or_else(|| {
+        Failure::usage("this platform names no folder for the state of programs")
+            .next("set `state` in the config")
+    })?;
     Ok(base.join(store.id().to_string()))
+}
+
+/// Returns where this machine keeps caches and journals of a set: all of it may be lost.
+fn state_base(config: &Config) -> Option<PathBuf> {
+    config.state.clone().or_else(platform::state_folder)
 }
 
 /// Builds the client of the tenant that `config` names.

@@ -10,11 +10,11 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// The program, as cargo has just built it.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_m365-backup");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_m365-backup");
 
 /// A tenant on loopback and a folder with a config that points to it.
-pub struct World {
-    pub server: Server,
+pub(crate) struct World {
+    pub(crate) server: Server,
     folder: TempDir,
     // Dropped last: the server lives on it.
     _runtime: Runtime,
@@ -22,15 +22,15 @@ pub struct World {
 
 /// What a run of the program left: its exit code and what it said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl World {
     /// Makes a small tenant, a config for all of it, and no store yet.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self::of(TenantSpec {
             seed,
             users: 3,
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// Makes a tenant as described.
-    pub fn of(spec: TenantSpec) -> Self {
+    pub(crate) fn of(spec: TenantSpec) -> Self {
         let runtime = Runtime::new().unwrap();
         let tenant = Tenant::generate(spec).unwrap();
         let server = runtime.block_on(Server::start(tenant)).unwrap();
@@ -58,22 +58,22 @@ impl World {
     }
 
     /// Makes a world whose store is created already.
-    pub fn with_store(seed: u64) -> Self {
+    pub(crate) fn with_store(seed: u64) -> Self {
         let world = Self::new(seed);
         world.run(&["init"]).assert(0);
         world
     }
 
-    pub fn tenant(&self) -> &Tenant {
+    pub(crate) fn tenant(&self) -> &Tenant {
         self.server.tenant()
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes the config: which store (its state lies beside it), which users.
-    pub fn configure(&self, store: &str, selection: &str) {
+    pub(crate) fn configure(&self, store: &str, selection: &str) {
         let (urls, app) = (self.server.urls(), self.tenant().app());
         let text = format!(
             "name = 'test'\nstore = '{store}'\nstate = '{store}.state'\n\
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Prepares the program with the config of this world and no environment that could leak in.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = bare(args);
         command
             .arg("--config")
@@ -98,12 +98,12 @@ impl World {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, args: &[&str]) -> Said {
+    pub(crate) fn run(&self, args: &[&str]) -> Said {
         Said::of(&self.command(args).output().unwrap())
     }
 
     /// Lists everything in the newest snapshots, in a form that does not depend on the run.
-    pub fn contents(&self) -> Vec<Value> {
+    pub(crate) fn contents(&self) -> Vec<Value> {
         let said = self.run(&["ls", "--json"]).assert(0);
         let mut objects = said.objects();
         assert_eq!(objects.pop().unwrap()["message_type"], "summary");
@@ -115,13 +115,13 @@ impl World {
     }
 
     /// Replaces what depends on the machine or the run, for comparison with recorded words.
-    pub fn plain(&self, text: &str) -> String {
+    pub(crate) fn plain(&self, text: &str) -> String {
         let folder = self.folder.path().display().to_string();
         plain(&text.replace(&folder, "[FOLDER]"))
     }
 
     /// Returns the sealed packs of a store, sorted.
-    pub fn packs(&self, store: &str) -> Vec<PathBuf> {
+    pub(crate) fn packs(&self, store: &str) -> Vec<PathBuf> {
         let mut found = files(&self.path(store).join("packs"));
         found.sort();
         found
@@ -129,7 +129,7 @@ impl World {
 }
 
 impl Said {
-    pub fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         Self {
             code: output.status.code(),
             out: String::from_utf8(output.stdout.clone()).unwrap(),
@@ -139,7 +139,7 @@ impl Said {
 
     /// Fails the test unless the program ended with `code`.
     #[track_caller]
-    pub fn assert(self, code: i32) -> Self {
+    pub(crate) fn assert(self, code: i32) -> Self {
         assert_eq!(
             self.code,
             Some(code),
@@ -152,7 +152,7 @@ impl Said {
 
     /// Reads what it printed as JSON lines.
     #[track_caller]
-    pub fn objects(&self) -> Vec<Value> {
+    pub(crate) fn objects(&self) -> Vec<Value> {
         let lines = self.out.lines();
         lines
             .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
@@ -161,7 +161,7 @@ impl Said {
 
     /// Returns the last object, which sums up.
     #[track_caller]
-    pub fn summary(&self) -> Value {
+    pub(crate) fn summary(&self) -> Value {
         let summary = self.objects().pop().expect("at least one line");
         assert_eq!(summary["message_type"], "summary");
         summary
@@ -169,7 +169,7 @@ impl Said {
 }
 
 /// Prepares the program without a config.
-pub fn bare(args: &[&str]) -> Command {
+pub(crate) fn bare(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
@@ -183,12 +183,12 @@ pub fn bare(args: &[&str]) -> Command {
 }
 
 /// Runs the program without a config.
-pub fn run_bare(args: &[&str]) -> Said {
+pub(crate) fn run_bare(args: &[&str]) -> Said {
     Said::of(&bare(args).output().unwrap())
 }
 
 /// Returns all files below a folder.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -202,7 +202,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Copies a folder with everything in it.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -215,7 +215,7 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 /// Replaces ids of eight and more hexadecimal digits, which are made anew in each run.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut word = String::new();
     for c in text.chars().chain(['\n']) {
@@ -238,7 +238,7 @@ pub fn plain(text: &str) -> String {
     clippy::disallowed_methods,
     reason = "a switch for the developer who changes the words"
 )]
-pub fn assert_words(name: &str, text: &str) {
+pub(crate) fn assert_words(name: &str, text: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/words");
     let path = folder.join(format!("{name}.txt"));
     let text = text

@@ -108,7 +108,8 @@ impl Gatherer {
     /// dropped call: nothing of this page may be referred to.
     pub async fn commit(&self) -> Result<PageReceipt> {
         let open: Vec<Block> = self.lock().open.drain().map(|(_, block)| block).collect();
-        for block in open {
+        // A block that was full leaves an empty one behind; only blocks with chunks are sealed.
+        for block in open.into_iter().filter(|block| !block.chunks.is_empty()) {
             self.seal(block).await?;
         }
         self.wait_for_sealed(0).await?;

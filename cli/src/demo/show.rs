@@ -112,7 +112,11 @@ fn sizes(found: &Findings) -> Table {
         ),
         (
             "verified",
-            format!("{}, {}", words::counted(items, "item"), words::bytes(bytes)),
+            format!(
+                "{}, {}",
+                words::counted(items, "item record"),
+                words::bytes(bytes)
+            ),
         ),
         ("restored", words::counted(found.restored_items, "item")),
         ("different", words::count(found.mismatches.len() as u64)),
