@@ -21,7 +21,7 @@ pub enum ErrorKind {
     NotFound,
     /// A user that the selection names is not in the tenant.
     UserNotFound,
-    /// The item itself is the cause: it is corrupt, blocked, too large, or not what it claims to be.
+    /// The item itself is the cause: it is corrupt, blocked, too large, or not what was announced.
     Item,
     /// An answer of the service could not be understood.
     Malformed,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use backup_store::catalog::{Outcome, RunNote, Snapshot, SnapshotEntry};
 use backup_store::{Environment, RunId, Store, Writer};
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
@@ -136,29 +136,40 @@ impl<'a> ResourceRun<'a> {
     async fn read_feeds(&mut self, feeds: Vec<Feed>) -> Result<()> {
         let mut queue = VecDeque::from(feeds);
         let mut steps = Steps::new();
+        let mut ready = VecDeque::new();
         loop {
-            while steps.len() < self.reader.requests && !self.stopped() {
+            while steps.len() + ready.len() < self.reader.requests && !self.stopped() {
                 let Some(feed) = queue.pop_front() else {
                     break;
                 };
                 steps.push(self.read(feed));
             }
-            match steps.next().await {
-                None => break,
-                Some(Step::Page {
-                    feed,
-                    result: Ok(page),
-                }) => {
-                    self.take_page(feed, page, &mut steps).await?;
-                }
-                Some(Step::Page {
-                    feed,
-                    result: Err(error),
-                }) => self.fail(&feed.id, error)?,
-                Some(Step::Fetched(page)) => self.take_content(*page, &mut steps).await?,
-            }
+            let step = match ready.pop_front() {
+                Some(step) => Some(step),
+                None => steps.next().await,
+            };
+            let Some(step) = step else {
+                break;
+            };
+            let next = while_polling(self.take(step), &mut steps, &mut ready).await?;
+            steps.extend(next);
         }
         Ok(())
+    }
+
+    /// Takes what a call has brought; returns the call that follows from it.
+    async fn take(&mut self, step: Step) -> Result<Option<BoxFuture<'a, Step>>> {
+        match step {
+            Step::Page {
+                feed,
+                result: Ok(page),
+            } => self.take_page(feed, page).await,
+            Step::Page {
+                feed,
+                result: Err(error),
+            } => self.fail(&feed.id, error).map(|()| None),
+            Step::Fetched(page) => self.take_content(*page).await,
+        }
     }
 
     fn read(&self, feed: Feed) -> BoxFuture<'a, Step> {
@@ -166,34 +177,34 @@ impl<'a> ResourceRun<'a> {
         self.reader.clone().page(feed, cursor)
     }
 
-    async fn take_page(&mut self, feed: Feed, page: Page, steps: &mut Steps<'a>) -> Result<()> {
+    async fn take_page(&mut self, feed: Feed, page: Page) -> Result<Option<BoxFuture<'a, Step>>> {
         match page.next {
             Next::Reset => {
                 let resets = self.resets.entry(feed.id.clone()).or_default();
                 *resets += 1;
                 if *resets > RESETS_MAX {
                     let message = "the service refuses every cursor of this feed";
-                    return self.fail(&feed.id, Error::new(ErrorKind::Malformed, message));
+                    let error = Error::new(ErrorKind::Malformed, message);
+                    return self.fail(&feed.id, error).map(|()| None);
                 }
                 let mut generation = [0; 16];
                 self.context.environment.fill(&mut generation)?;
                 tracing::info!(resource = %self.reader.resource.id, "a feed is enumerated anew");
                 self.view.start_enumeration(&feed.id, generation);
-                steps.push(self.read(feed));
+                Ok(Some(self.read(feed)))
             }
-            Next::Gone => self.feed_is_gone(&feed).await?,
+            Next::Gone => self.feed_is_gone(&feed).await.map(|()| None),
             next @ (Next::More(_) | Next::End(_)) => {
                 let now = self.context.environment.now();
                 let into = &self.reader.gatherer;
                 let work = page::plan(&mut self.view, &feed, page.changes, into, now).await?;
-                steps.push(self.reader.clone().content(feed, work, next));
+                Ok(Some(self.reader.clone().content(feed, work, next)))
             }
         }
-        Ok(())
     }
 
     /// Commits a page whose content is there, and asks for the next one.
-    async fn take_content(&mut self, page: FetchedPage, steps: &mut Steps<'a>) -> Result<()> {
+    async fn take_content(&mut self, page: FetchedPage) -> Result<Option<BoxFuture<'a, Step>>> {
         let FetchedPage {
             feed,
             work: PageWork { mut entry, .. },
@@ -204,7 +215,7 @@ impl<'a> ResourceRun<'a> {
             let outcome = match result {
                 Ok(outcome) => outcome,
                 // The page is not committed, so that the next run sees the item again.
-                Err(error) => return self.fail(&feed.id, error),
+                Err(error) => return self.fail(&feed.id, error).map(|()| None),
             };
             let known = self.view.known(&feed.id, &seen.id).await?;
             let note = known.and_then(|item| self.view.note(&item.key).cloned());
@@ -223,13 +234,8 @@ impl<'a> ResourceRun<'a> {
         if self.checkpoint_is_due() {
             self.publish(Outcome::Checkpoint).await?;
         }
-        if !ended {
-            if self.stopped() {
-                return Ok(());
-            }
-            steps.push(self.read(feed));
-        }
-        Ok(())
+        let goes_on = !ended && !self.stopped();
+        Ok(goes_on.then(|| self.read(feed)))
     }
 
     /// Makes an entry durable, then true.
@@ -418,6 +424,24 @@ impl<'a> ResourceRun<'a> {
     pub(crate) fn note_of(&self, key: &backup_store::catalog::ItemKey) -> Option<RunNote> {
         self.view.note(key).cloned()
     }
+}
+
+/// Does `work` while the calls under way go on; what they bring meanwhile waits in `ready`.
+///
+/// A call may hold a lock of the store that the work waits for: it must never stand still.
+async fn while_polling<T>(
+    work: impl Future<Output = T>,
+    steps: &mut Steps<'_>,
+    ready: &mut VecDeque<Step>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    while !steps.is_empty() {
+        match select(work.as_mut(), steps.next()).await {
+            Either::Left((done, _)) => return done,
+            Either::Right((step, _)) => ready.extend(step),
+        }
+    }
+    work.await
 }
 
 /// What is not settled after so many passes is kept as it was, and noted.

@@ -103,7 +103,9 @@ mod tests {
         #[test]
         fn the_service_is_never_asked_again_before_it_said(seconds in 0_u64..600, random: u64) {
             let asked = Duration::from_secs(seconds);
-            let failed = Failure { retry_after: Some(asked), throttled: true, ..failure(1, random) };
+            let mut failed = failure(1, random);
+            failed.throttled = true;
+            failed.retry_after = Some(asked);
             let NextStep::Wait(wait) = next_step(&RetryLimits::default(), &failed) else {
                 panic!("given up");
             };

@@ -124,7 +124,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn totals_add_up_whatever_happens(steps in prop::collection::vec((0_u8..20, 0_usize..7), 0..200)) {
+        fn totals_add_up_whatever_happens(
+            steps in prop::collection::vec((0_u8..20, 0_usize..7), 0..200)
+        ) {
             let mut tally = Tally::default();
             for (id, step) in steps {
                 let id = IdHash::of(&id.to_string());

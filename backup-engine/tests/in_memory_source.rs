@@ -9,6 +9,8 @@
 
 mod support;
 
+use std::path::Path;
+
 use backup_engine::{ErrorKind, ResourceOutcome, RunOutcome};
 use proptest::prelude::*;
 use support::service::{Layout, MemorySource, State, fetched_twice};
@@ -139,7 +141,9 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48, max_shrink_iters: 300, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn incremental_mail_snapshots_equal_a_full_backup(
@@ -310,4 +314,88 @@ async fn a_service_that_stays_down_fails_the_resource_and_harms_nothing() {
     assert_eq!(world.state().await, before);
     assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
     assert_eq!(world.state().await.items.len(), 25);
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+async fn equals_a_fresh_backup(world: &World) {
+    let fresh = World::new(&world.source).await;
+    fresh.backup().await;
+    assert_eq!(world.state().await, fresh.state().await);
+}
+
+/// Tree, cursors and journal come from one base: a state directory put back from an older time
+/// must not be mixed with a newer snapshot.
+#[tokio::test]
+async fn a_journal_of_another_base_is_dropped() {
+    let source = filled(Layout::Mailbox, 3);
+    let world = World::new(&source).await;
+    assert!(world.backup_dropped_after(4).await.is_none());
+    let saved = tempfile::tempdir().unwrap();
+    copy_dir(world.state_dir.path(), saved.path());
+    world.backup().await;
+    source.with(|state| {
+        for number in 0..24_u8 {
+            state.put(&format!("i{number}"), "f0", &[number, 9]);
+        }
+        state.delete("i5");
+    });
+    world.backup().await;
+    std::fs::remove_dir_all(world.state_dir.path()).unwrap();
+    copy_dir(saved.path(), world.state_dir.path());
+    let fetched = source.state().fetched.len();
+    let report = world.backup().await;
+    assert_eq!(report.resources[0].outcome, ResourceOutcome::Unchanged);
+    assert_eq!(source.state().fetched.len(), fetched);
+    equals_a_fresh_backup(&world).await;
+}
+
+#[tokio::test]
+async fn a_journal_whose_content_is_gone_falls_back_to_the_snapshot() {
+    let source = filled(Layout::Mailbox, 3);
+    let world = World::new(&source).await;
+    assert!(world.backup_dropped_after(4).await.is_none());
+    let mut removed = 0;
+    for entry in std::fs::read_dir(world.state_dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+            removed += 1;
+        }
+    }
+    assert_eq!(removed, 1, "the spool is a directory");
+    assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
+    equals_a_fresh_backup(&world).await;
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_read_costs_work_and_nothing_else() {
+    let source = filled(Layout::Drive, 3);
+    let world = World::new(&source).await;
+    assert!(world.backup_dropped_after(4).await.is_none());
+    let mut spoiled = 0;
+    for entry in std::fs::read_dir(world.state_dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "journal")
+        {
+            std::fs::write(&path, b"this is not a database, whatever its name says").unwrap();
+            spoiled += 1;
+        }
+    }
+    assert_eq!(spoiled, 1);
+    assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
+    equals_a_fresh_backup(&world).await;
 }

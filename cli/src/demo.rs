@@ -89,7 +89,7 @@ pub(crate) async fn run(context: &Context, args: DemoArgs) -> Result<Exit> {
     let folder = Folder::create(args.keep.as_deref())?;
     let findings = tell_the_story(context, &args, &folder)
         .await
-        .map_err(|failure| failure.cause(format!("what was made so far is in {}", folder)))?;
+        .map_err(|failure| failure.cause(format!("what was made so far is in {folder}")))?;
     show::findings(&context.output, &findings, &folder)?;
     let failed = findings.checks.iter().filter(|check| !check.held).count();
     if failed == 0 {
@@ -133,6 +133,12 @@ async fn tell_the_story(context: &Context, args: &DemoArgs, folder: &Folder) -> 
     let incremental = stage.backup().await?;
 
     show::step(out, "checking every byte")?;
+    // What this process remembers must not help: the store is all that the next one will have.
+    let store = folder.reopen_store().await?;
+    let stage = Stage {
+        store: &store,
+        ..stage
+    };
     let check = store
         .check(CheckDepth::AllData, &|_| {})
         .await

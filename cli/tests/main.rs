@@ -1,6 +1,13 @@
 //! The program as a black box: its words, its exit codes, and what it leaves behind when it is
 //! stopped, refused or killed, against a simulated tenant on loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
 mod demo;
 mod failures;
 mod help;

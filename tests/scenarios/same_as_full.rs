@@ -31,7 +31,9 @@ async fn incremental_equals_full(seed: u64, steps: &[(u64, u64, bool)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 8, max_shrink_iters: 20, ..ProptestConfig::default()
+    })]
 
     #[test]
     fn incremental_snapshots_equal_a_fresh_full_backup(

@@ -251,11 +251,11 @@ fn insert(connection: &mut Connection, name: &str, segment: &Segment) -> rusqlit
         }
         let mut numbers = Vec::with_capacity(segment.packs.len());
         for pack in &segment.packs {
-            let id = &pack.as_bytes()[..];
+            let id = &pack.id.as_bytes()[..];
             transaction.execute("INSERT OR IGNORE INTO packs (id) VALUES (?1)", [id])?;
             let sql = "SELECT number FROM packs WHERE id = ?1";
             let number: i64 = transaction.query_row(sql, [id], |row| row.get(0))?;
-            numbers.push((*pack, number));
+            numbers.push((pack.id, number));
         }
         let sql = "INSERT OR IGNORE INTO chunks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let mut statement = transaction.prepare_cached(sql)?;

@@ -8,11 +8,21 @@ use crate::id::{ChunkId, PackId};
 use crate::pack::layout::Table;
 use crate::pack::{HEADER, Location, PackKind, PackSealer};
 
+/// A pack of a segment, and the sealed and inflated length of each of its blocks.
+///
+/// The lengths come from the pack's table, never from its chunks: where a block begins depends on
+/// every block before it, even on one that no chunk is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SegmentPack {
+    pub(crate) id: PackId,
+    pub(crate) blocks: Vec<(u32, u32)>,
+}
+
 /// A segment: its chunks are sorted by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) kind: PackKind,
-    pub(crate) packs: Vec<PackId>,
+    pub(crate) packs: Vec<SegmentPack>,
     pub(crate) chunks: Vec<(ChunkId, Location)>,
 }
 
@@ -30,35 +40,37 @@ impl Segment {
             chunks: Vec::new(),
         };
         for (sealer, table) in packs {
-            segment.packs.push(sealer.id);
-            segment.chunks.extend(table.locations(sealer));
+            segment.push(sealer, &table);
         }
+        segment.sort();
         segment
-            .chunks
+    }
+
+    /// Adds a pack by its table; [`sort`](Self::sort) follows the last one.
+    pub(crate) fn push(&mut self, sealer: &PackSealer, table: &Table) {
+        let lengths = table.blocks.iter().map(|block| (block.sealed, block.plain));
+        self.packs.push(SegmentPack {
+            id: sealer.id,
+            blocks: lengths.collect(),
+        });
+        self.chunks.extend(table.locations(sealer));
+    }
+
+    /// Sorts the chunks by id.
+    pub(crate) fn sort(&mut self) {
+        self.chunks
             .sort_by_key(|(id, place)| (*id, place.pack, place.block, place.start));
-        segment
     }
 
     /// Writes packs with their blocks, then chunks that point at them.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut packs: Vec<(PackId, Vec<(u32, u32)>)> =
-            self.packs.iter().map(|pack| (*pack, Vec::new())).collect();
-        let number = |pack: &PackId| self.packs.iter().position(|found| found == pack);
-        for (_, place) in &self.chunks {
-            if let Some((_, blocks)) = number(&place.pack).and_then(|at| packs.get_mut(at)) {
-                let needed = place.block as usize + 1;
-                if blocks.len() < needed {
-                    blocks.resize(needed, (0, 0));
-                }
-                blocks[place.block as usize] = (place.sealed, place.plain);
-            }
-        }
+        let number = |pack: &PackId| self.packs.iter().position(|found| found.id == *pack);
         let mut encoder = Encoder::new();
         encoder.byte(LAYOUT);
         encoder.byte(self.kind.code());
-        encoder.list(&packs, |encoder, (pack, blocks)| {
-            encoder.raw(pack.as_bytes());
-            encoder.list(blocks, |encoder, (sealed, plain)| {
+        encoder.list(&self.packs, |encoder, pack| {
+            encoder.raw(pack.id.as_bytes());
+            encoder.list(&pack.blocks, |encoder, (sealed, plain)| {
                 encoder.varint((*sealed).into());
                 encoder.varint((*plain).into());
             });
@@ -112,7 +124,14 @@ impl Segment {
             Ok((id, place))
         })?;
         decoder.finish()?;
-        let packs = packs.into_iter().map(|(pack, _)| pack).collect();
+        let packs = packs.into_iter().map(|(id, blocks)| SegmentPack {
+            id,
+            blocks: blocks
+                .into_iter()
+                .map(|(_, sealed, plain)| (sealed, plain))
+                .collect(),
+        });
+        let packs = packs.collect();
         Ok(Self {
             kind,
             packs,
@@ -133,7 +152,7 @@ mod tests {
     fn table(blocks: &[Vec<u32>]) -> Table {
         let mut next = 0u8;
         let entry = |lengths: &Vec<u32>| BlockEntry {
-            sealed: 100,
+            sealed: 33 + lengths.iter().sum::<u32>() / 2,
             plain: lengths.iter().sum(),
             chunks: lengths
                 .iter()
@@ -152,7 +171,7 @@ mod tests {
         #[test]
         fn a_segment_survives_being_written_and_read(
             packs in prop::collection::vec(
-                prop::collection::vec(prop::collection::vec(0u32..5000, 1..6), 1..6), 1..4),
+                prop::collection::vec(prop::collection::vec(0u32..5000, 0..6), 1..6), 1..4),
         ) {
             let keys = test_keys();
             let sealers: Vec<_> = packs

@@ -114,15 +114,7 @@ pub(crate) struct Payload {
 
 impl Payload {
     /// Compresses a block.
-    ///
-    /// *Errors*: [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a block without
-    /// chunks: segments reckon the places of blocks from the chunks in them, so an empty one would
-    /// shift all that follow.
     pub(crate) fn new(block: Block) -> Result<Self> {
-        if block.chunks.is_empty() {
-            let words = "block: it holds no chunk";
-            return Err(Error::new(crate::ErrorKind::InvalidInput, words));
-        }
         let length = u32::try_from(block.plain.len()).ok();
         let length = length
             .filter(|length| *length as usize <= BLOCK_LIMIT)

@@ -168,16 +168,11 @@ impl Store {
                 continue;
             }
             match self.packs().table(&pack, info.size).await {
-                Ok((sealer, table)) => {
-                    rebuilt.packs.push(pack);
-                    rebuilt.chunks.extend(table.locations(&sealer));
-                }
+                Ok((sealer, table)) => rebuilt.push(&sealer, &table),
                 Err(cause) => tracing::warn!(name = %info.name, %cause, "a pack is left out"),
             }
         }
-        rebuilt
-            .chunks
-            .sort_by_key(|(id, place)| (*id, place.pack, place.block, place.start));
+        rebuilt.sort();
         Ok(rebuilt)
     }
 }

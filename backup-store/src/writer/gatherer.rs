@@ -108,8 +108,7 @@ impl Gatherer {
     /// dropped call: nothing of this page may be referred to.
     pub async fn commit(&self) -> Result<PageReceipt> {
         let open: Vec<Block> = self.lock().open.drain().map(|(_, block)| block).collect();
-        // A block that was full leaves an empty one behind; only blocks with chunks are sealed.
-        for block in open.into_iter().filter(|block| !block.chunks.is_empty()) {
+        for block in open {
             self.seal(block).await?;
         }
         self.wait_for_sealed(0).await?;
@@ -173,8 +172,11 @@ impl Gatherer {
                 let block = state.open.entry(class).or_default();
                 block.plain.extend_from_slice(bytes);
                 block.chunks.push((id, length));
-                let full = block.plain.len() >= BLOCK_TARGET;
-                full.then(|| std::mem::take(block))
+                if block.plain.len() >= BLOCK_TARGET {
+                    state.open.remove(&class)
+                } else {
+                    None
+                }
             }
         };
         match full {

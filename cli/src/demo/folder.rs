@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backup_store::{
-    CreateOptions, Environment, LocalBackend, Store, StoreOptions, SystemEnvironment,
+    CreateOptions, Environment, LocalBackend, Passphrase, Store, StoreOptions, SystemEnvironment,
 };
 
 use crate::exit::Exit;
@@ -61,6 +61,18 @@ impl Folder {
         )
         .await
         .map_err(explain)
+    }
+
+    /// Opens the store as the next process will: from its objects and the passphrase file alone.
+    pub(super) async fn reopen_store(&self) -> Result<Store> {
+        let text = fs::read_to_string(&self.passphrase)
+            .map_err(|error| Failure::file("read the passphrase", &self.passphrase, &error))?;
+        let explain = |error| from_store("open", &self.store, &error);
+        let backend = Arc::new(LocalBackend::open(&self.store).map_err(explain)?);
+        let passphrase = Passphrase::new(text.trim_end());
+        Store::open(backend, &passphrase, StoreOptions::default())
+            .await
+            .map_err(explain)
     }
 
     /// Returns where the store is.
