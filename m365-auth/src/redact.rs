@@ -25,7 +25,7 @@ pub fn url(url: &Url) -> String {
     text
 }
 
-/// Renders the URI of a request as [`url`] does.
+/// Renders the URI of a request as [`url()`] does.
 pub fn uri(uri: &Uri) -> String {
     match Url::parse(&uri.to_string()) {
         Ok(parsed) => url(&parsed),
@@ -33,7 +33,7 @@ pub fn uri(uri: &Uri) -> String {
     }
 }
 
-/// Renders headers: known harmless ones with their value, a `Location` as [`url`] does, of the
+/// Renders headers: known harmless ones with their value, a `Location` as [`url()`] does, of the
 /// others the name only.
 pub fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
