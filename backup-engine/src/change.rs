@@ -34,15 +34,37 @@ pub(crate) fn decide(known: Option<&Item>, seen: &SeenItem) -> Decision {
     if known.change_key == seen.change_key && known.key.container == seen.container {
         return Decision::Unchanged;
     }
-    let same_content = known.content_key.is_some() && known.content_key == seen.content_key;
-    if same_content && seen.content_key_is_proof {
+    let (Some(before), Some(now)) = (&known.content_key, &seen.content_key) else {
+        return Decision::Fetch;
+    };
+    if before == now && seen.content_key_is_proof {
         return Decision::KeepContent { assumed: false };
     }
-    if same_content && !seen.draft && !known.draft {
+    let ((content, labels), (content_now, labels_now)) = (parts(before), parts(now));
+    let explained =
+        known.key.container != seen.container || labels.is_none() || labels != labels_now;
+    if content == content_now && explained && !seen.draft && !known.draft {
         return Decision::KeepContent { assumed: true };
     }
+    // A change that shows nowhere may be one of the body, which a page does not carry.
     Decision::Fetch
 }
+
+/// Joins a key of what shapes the content and a key of what only labels it.
+pub(crate) fn content_key(content: &[u8], labels: &[u8]) -> String {
+    let (content, labels) = (blake3::hash(content), blake3::hash(labels));
+    format!("{}{LABELS}{}", content.to_hex(), labels.to_hex())
+}
+
+fn parts(key: &str) -> (&str, Option<&str>) {
+    match key.split_once(LABELS) {
+        Some((content, labels)) => (content, Some(labels)),
+        None => (key, None),
+    }
+}
+
+/// Separates the two parts of a content key; a key without it says nothing about labels.
+const LABELS: char = '+';
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -116,6 +138,21 @@ pub(crate) mod tests {
         shown.content_key = None;
         assert_eq!(decide(Some(&known), &shown), Decision::Fetch);
         assert_eq!(decide(None, &shown), Decision::Fetch);
+    }
+
+    #[test]
+    fn a_change_that_shows_nowhere_is_fetched() {
+        let mut known = item("a", "1", "k1");
+        let mut shown = seen("a", "1", "k2");
+        known.content_key = Some(content_key(b"subject", b"unread"));
+        shown.content_key = Some(content_key(b"subject", b"unread"));
+        assert_eq!(decide(Some(&known), &shown), Decision::Fetch);
+        let assumed = Decision::KeepContent { assumed: true };
+        shown.content_key = Some(content_key(b"subject", b"read"));
+        assert_eq!(decide(Some(&known), &shown), assumed);
+        shown.content_key = Some(content_key(b"subject", b"unread"));
+        shown.container = "b".into();
+        assert_eq!(decide(Some(&known), &shown), assumed);
     }
 
     #[test]

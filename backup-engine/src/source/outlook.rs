@@ -18,6 +18,7 @@ use super::{
     Change, Feed, FeedKind, Fetched, Found, Owner, OwnerPage, Page, Scope, SeenContainer, SeenItem,
     Source,
 };
+use crate::change;
 use crate::error::Result;
 use crate::selection::Selection;
 
@@ -323,6 +324,11 @@ fn seen(message: &Entity<Message>, folder: &str) -> Result<SeenItem> {
     let mut around = AROUND_CONTENT.to_vec();
     around.extend(IN_MIME);
     let content = graph::canonical(message.raw(), &around);
+    let labels = serde_json::json!([
+        message.raw().get("isRead"),
+        message.raw().get("flag"),
+        message.raw().get("categories"),
+    ]);
     Ok(SeenItem {
         id: message.id.clone(),
         container: folder.to_owned(),
@@ -337,7 +343,7 @@ fn seen(message: &Entity<Message>, folder: &str) -> Result<SeenItem> {
             .map(str::to_owned)
             .collect(),
         change_key: message.change_key.clone().unwrap_or_default(),
-        content_key: Some(blake3::hash(&content).to_hex().to_string()),
+        content_key: Some(change::content_key(&content, labels.to_string().as_bytes())),
         content_key_is_proof: false,
         size_bytes: None,
         modified: graph::optional_time(message.last_modified_date_time.as_deref()),
