@@ -13,7 +13,7 @@ use super::{BLOCK_LIMIT, Block, HEADER, OVERHEAD, PackKind, PackSealer, Role, TA
 use crate::disk::{Disk, DiskFile};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, LeaseId};
 use crate::keys::Keys;
 use crate::mutant::{Mutant, mutated};
 
@@ -65,9 +65,10 @@ impl OpenPack {
         directory: &Path,
         keys: &Keys,
         kind: PackKind,
+        lease: &LeaseId,
         environment: &dyn Environment,
     ) -> Result<Self> {
-        let sealer = PackSealer::create(keys, kind, environment)?;
+        let sealer = PackSealer::create(keys, kind, lease, environment)?;
         let path = directory.join(format!("{}.{EXTENSION}", sealer.id));
         let failed = |cause| failed(&path, cause);
         let file = disk.create_new(&path).map_err(failed)?;

@@ -13,7 +13,7 @@ use super::{Block, PackKind};
 use crate::disk::Disk;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkId, LeaseId, PackId};
 use crate::keys::Keys;
 
 /// Age at which an open pack is closed at the next commit.
@@ -23,6 +23,8 @@ pub(crate) const CLOSE_AFTER: Duration = Duration::from_secs(30);
 pub(crate) struct Spools {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
+    /// The lease of the writer: what it opens is opened under it.
+    lease: LeaseId,
     keys: Arc<Keys>,
     environment: Arc<dyn Environment>,
     state: Mutex<State>,
@@ -47,6 +49,7 @@ impl Spools {
     pub(crate) fn recover(
         disk: Arc<dyn Disk>,
         directory: PathBuf,
+        lease: LeaseId,
         keys: Arc<Keys>,
         environment: Arc<dyn Environment>,
     ) -> Result<Self> {
@@ -66,6 +69,7 @@ impl Spools {
         Ok(Self {
             disk,
             directory,
+            lease,
             keys,
             environment,
             state: Mutex::new(state),
@@ -112,8 +116,14 @@ impl Spools {
         if let Some(pack) = state.open.get(&kind) {
             return Ok(Arc::clone(pack));
         }
-        let (keys, environment) = (&self.keys, self.environment.as_ref());
-        let created = OpenPack::create(&self.disk, &self.directory, keys, kind, environment)?;
+        let created = OpenPack::create(
+            &self.disk,
+            &self.directory,
+            &self.keys,
+            kind,
+            &self.lease,
+            self.environment.as_ref(),
+        )?;
         let pack = Arc::new(created);
         state.open.insert(kind, Arc::clone(&pack));
         state.packs.insert(pack.sealer.id, Arc::clone(&pack));

@@ -43,7 +43,7 @@ impl Store {
         }
         let listing = self.list_slots().await?;
         self.refresh_index().await?;
-        let spools = self.recover_spools(options.spool_dir).await?;
+        let spools = self.recover_spools(options.spool_dir, lease).await?;
         let token = listing.greatest_token().saturating_add(1);
         let writer = Writer(Arc::new(Inner {
             store: self.clone(),
@@ -79,11 +79,11 @@ impl Store {
         }
     }
 
-    async fn recover_spools(&self, directory: PathBuf) -> Result<Spools> {
+    async fn recover_spools(&self, directory: PathBuf, lease: LeaseId) -> Result<Spools> {
         let (disk, keys) = (Arc::clone(self.disk()), Arc::clone(self.keys()));
         let environment = Arc::clone(self.environment());
         offload(self.offload().as_ref(), move || {
-            Spools::recover(disk, directory, keys, environment)
+            Spools::recover(disk, directory, lease, keys, environment)
         })
         .await?
     }
