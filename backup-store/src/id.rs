@@ -99,6 +99,10 @@ id_type!(
     PackId, 16, "pack id"
 );
 id_type!(
+    /// Names one index segment; never used twice.
+    SegmentId, 16, "segment id"
+);
+id_type!(
     /// Names one writer's lease.
     LeaseId, 16, "lease id"
 );
@@ -118,7 +122,7 @@ id_type!(
     /// The keyed BLAKE3 of a whole content, checked when all its chunks were read.
     ContentHash, 32, "content hash"
 );
-random_id!(StoreId, PackId, LeaseId, SnapshotId, RunId);
+random_id!(StoreId, PackId, SegmentId, LeaseId, SnapshotId, RunId);
 
 /// Points at the root node of an ordered tree of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -32,7 +32,9 @@ pub use self::check::{CheckDepth, CheckPhase, CheckProgress, CheckReport, Depend
 pub use self::content::{ContentClass, ContentRef};
 pub use self::environment::{Environment, SystemEnvironment};
 pub use self::error::{Error, ErrorKind, Result};
-pub use self::id::{ChunkId, ContentHash, LeaseId, PackId, RunId, SnapshotId, StoreId, TreeRoot};
+pub use self::id::{
+    ChunkId, ContentHash, LeaseId, PackId, RunId, SegmentId, SnapshotId, StoreId, TreeRoot,
+};
 pub use self::keys::passphrase::{KdfParams, Passphrase};
 #[cfg(feature = "tokio")]
 pub use self::offload::TokioOffload;
