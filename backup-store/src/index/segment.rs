@@ -109,9 +109,11 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
     use crate::environment::SystemEnvironment;
-    use crate::id::ChunkId;
+    use crate::id::{ChunkId, LeaseId};
     use crate::keys::tests::test_keys;
     use crate::pack::layout::BlockEntry;
+
+    const LEASE: LeaseId = LeaseId::from_bytes([9; 16]);
 
     fn table(blocks: &[Vec<u32>], next: &mut u32) -> Table {
         let mut entry = |lengths: &Vec<u32>| BlockEntry {
@@ -136,7 +138,9 @@ mod tests {
         let keys = test_keys();
         let sealers: Vec<_> = packs
             .iter()
-            .map(|_| PackSealer::create(&keys, PackKind::Content, &SystemEnvironment).unwrap())
+            .map(|_| {
+                PackSealer::create(&keys, PackKind::Content, &LEASE, &SystemEnvironment).unwrap()
+            })
             .collect();
         let mut next = 0;
         let tables = packs.iter().map(|blocks| table(blocks, &mut next));
