@@ -15,7 +15,7 @@ pub(crate) mod spools;
 
 use crate::backend::ObjectName;
 use crate::environment::Environment;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::id::{ChunkId, LeaseId, PackId, StoreId};
 use crate::keys::{KEY_LENGTH, Key, Keys, Purpose, same};
 use crate::seal::context;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Writer;
 use crate::error::Result;
 use crate::index::segment::Segment;
+use crate::mutant::{Mutant, mutated};
 use crate::offload::offload;
 use crate::pack::PackKind;
 use crate::pack::spool::OpenPack;
@@ -97,6 +98,9 @@ impl Writer {
             (Segment::new(kind, tables), packs)
         })
         .await?;
+        if mutated(Mutant::SpoolDeletedEarly) {
+            self.0.spools.forget(&packs)?;
+        }
         let (name, segment) = store.put_segment(segment).await?;
         store.load_segment(&name, segment).await?;
         let spools = Arc::clone(&self.0.spools);
