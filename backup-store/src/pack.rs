@@ -258,6 +258,7 @@ fn place(role: Role, number: u32) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
     use crate::environment::SystemEnvironment;
     use crate::keys::tests::test_keys;
     use crate::seal::NONCE;
