@@ -133,13 +133,14 @@ impl PackSealer {
         header[..4].copy_from_slice(MAGIC);
         header[4] = LAYOUT;
         header[5] = kind.code();
-        header[8..12].copy_from_slice(&keys.epoch.to_le_bytes());
+        let epoch = keys.epoch();
+        header[8..12].copy_from_slice(&epoch.to_le_bytes());
         header[12..28].copy_from_slice(id.as_bytes());
         header[28..60].copy_from_slice(&salt);
         let parts: [&[u8]; 3] = [&[kind.code()], id.as_bytes(), &salt];
-        let content = keys.content(keys.epoch)?;
+        let content = keys.content(epoch)?;
         header[60..].copy_from_slice(&content.commitment(Purpose::PACK_COMMITMENT, &parts));
-        Self::new(content, keys.store, kind, id, header)
+        Self::new(&content, keys.store, kind, id, header)
     }
 
     /// Checks a header that was read for pack `expected` (any pack, when absent).
@@ -174,7 +175,7 @@ impl PackSealer {
         if !commitment.try_into().is_ok_and(|found| same(found, &own)) {
             return Err(damaged("its key commitment does not match"));
         }
-        Self::new(content, keys.store, kind, id, header)
+        Self::new(&content, keys.store, kind, id, header)
     }
 
     fn new(

@@ -1,7 +1,10 @@
 //! Store: creating, opening, and reading what is in it.
 
 mod create;
+pub(crate) mod key_slots;
 mod objects;
+pub(crate) mod rotate;
+mod unlock;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use crate::pack::reader::PackReader;
 use crate::slots::SlotCache;
 
 pub(crate) use self::objects::{Resolved, put_resolved};
+use self::unlock::Holder;
 
 /// Bytes up to which hashing takes less than handing it over to another thread.
 pub(crate) const HASHED_INLINE: usize = 128 * 1024;
@@ -57,7 +61,7 @@ impl Default for StoreOptions {
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct CreateOptions {
-    /// Cost of guessing the passphrase.
+    /// Cost of guessing the passphrase, if it is one that opens the store first.
     pub kdf: KdfParams,
 }
 
@@ -69,6 +73,9 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     backend: Arc<dyn Backend>,
     keys: Arc<Keys>,
+    /// Who opened the store; with it a new key epoch can be opened without asking again.
+    holder: std::sync::RwLock<Holder>,
+    config: Bytes,
     options: StoreOptions,
     cache_dir: Option<PathBuf>,
     put_if_absent: bool,
