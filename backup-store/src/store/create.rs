@@ -1,6 +1,6 @@
 //! Creating and opening a store: config, key slots, epochs.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 
@@ -8,6 +8,7 @@ use super::key_slots::seal_slot;
 use super::unlock::{Holder, get, open_keys};
 use super::{CreateOptions, Inner, Resolved, Store, StoreOptions, put_resolved};
 use crate::backend::{Backend, ObjectName};
+use crate::disk::SystemDisk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::StoreId;
 use crate::index::cache::IndexCache;
@@ -122,7 +123,7 @@ impl Store {
         .await
     }
 
-    async fn assemble(
+    pub(super) async fn assemble(
         backend: Arc<dyn Backend>,
         (keys, holder, config): (Keys, Holder, Bytes),
         options: StoreOptions,
@@ -147,14 +148,16 @@ impl Store {
         let store = Self(Arc::new(Inner {
             backend,
             keys,
-            holder: std::sync::RwLock::new(holder),
+            holder: RwLock::new(holder),
             config,
             options,
+            disk: Arc::new(SystemDisk),
             cache_dir,
             put_if_absent,
             index: Arc::new(index),
             packs,
             slots: SlotCache::default(),
+            rounds: RwLock::default(),
         }));
         store.refresh_index().await?;
         Ok(store)

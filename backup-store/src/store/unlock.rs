@@ -1,5 +1,7 @@
 //! Unlocking: from a secret to the keys of the newest key epoch, and on to newer ones.
 
+use std::sync::PoisonError;
+
 use bytes::Bytes;
 
 use super::Store;
@@ -287,9 +289,7 @@ impl Store {
 
     pub(super) fn holder(&self) -> Holder {
         let holder = self.0.holder.read();
-        holder
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        holder.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set_holder(&self, holder: Holder) {
@@ -297,7 +297,7 @@ impl Store {
             .0
             .holder
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
         *held = holder;
     }
 }
