@@ -8,14 +8,19 @@ mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod content;
+mod disk;
 mod environment;
 mod error;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 mod id;
 mod index;
 mod keys;
+mod mutant;
 mod offload;
 mod pack;
 mod reader;
+mod rounds;
 mod seal;
 mod slots;
 mod snapshots;
@@ -32,15 +37,24 @@ pub use self::check::{CheckDepth, CheckPhase, CheckProgress, CheckReport, Depend
 pub use self::content::{ContentClass, ContentRef};
 pub use self::environment::{Environment, SystemEnvironment};
 pub use self::error::{Error, ErrorKind, Result};
-pub use self::id::{ChunkId, ContentHash, LeaseId, PackId, RunId, SnapshotId, StoreId, TreeRoot};
+pub use self::id::{
+    ChunkId, ContentHash, LeaseId, PackId, RecipientId, RunId, SnapshotId, StoreId, TreeRoot,
+};
+pub use self::keys::key_file::KeyFile;
+pub use self::keys::kit::RecoveryKit;
 pub use self::keys::passphrase::{KdfParams, Passphrase};
+pub use self::keys::recovery_code::RecoveryCode;
+pub use self::keys::unlock::{RecipientKind, Unlock};
 #[cfg(feature = "tokio")]
 pub use self::offload::TokioOffload;
 pub use self::offload::{InlineOffload, Job, Offload, offload};
 pub use self::reader::ContentReader;
+pub use self::rounds::RoundNumber;
 pub use self::seal::FORMAT_VERSION;
 pub use self::snapshots::SnapshotListing;
 pub use self::stop::StopSignal;
+pub use self::store::key_slots::{KeySlot, SlotOptions};
+pub use self::store::rotate::{Rotated, Rotation};
 pub use self::store::{CreateOptions, Store, StoreOptions};
 pub use self::time::Timestamp;
 pub use self::writer::{ContentWriter, Gatherer, PageReceipt, Writer, WriterOptions};

@@ -1,15 +1,21 @@
 //! Store: creating, opening, and reading what is in it.
 
 mod create;
+pub(crate) mod key_slots;
 mod objects;
+#[cfg(feature = "fault-injection")]
+mod restart;
+pub(crate) mod rotate;
+mod unlock;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use crate::backend::Backend;
 use crate::content::ContentRef;
+use crate::disk::Disk;
 use crate::environment::{Environment, SystemEnvironment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, StoreId};
@@ -19,9 +25,11 @@ use crate::keys::passphrase::KdfParams;
 use crate::offload::{Offload, offload};
 use crate::pack::Location;
 use crate::pack::reader::PackReader;
+use crate::rounds::Rounds;
 use crate::slots::SlotCache;
 
 pub(crate) use self::objects::{Resolved, put_resolved};
+use self::unlock::Holder;
 
 /// Bytes up to which hashing takes less than handing it over to another thread.
 pub(crate) const HASHED_INLINE: usize = 128 * 1024;
@@ -57,7 +65,7 @@ impl Default for StoreOptions {
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct CreateOptions {
-    /// Cost of guessing the passphrase.
+    /// Cost of guessing the passphrase, if it is one that opens the store first.
     pub kdf: KdfParams,
 }
 
@@ -69,12 +77,19 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     backend: Arc<dyn Backend>,
     keys: Arc<Keys>,
+    /// Who opened the store; with it a new key epoch can be opened without asking again.
+    holder: RwLock<Holder>,
+    config: Bytes,
     options: StoreOptions,
+    /// Where open packs are spooled.
+    disk: Arc<dyn Disk>,
     cache_dir: Option<PathBuf>,
     put_if_absent: bool,
     index: Arc<IndexCache>,
     packs: PackReader,
     slots: SlotCache,
+    /// What the rounds of prune said when they were last read.
+    rounds: RwLock<Arc<Rounds>>,
 }
 
 impl Store {
@@ -110,7 +125,8 @@ impl Store {
 
     /// Tells whether the index has every chunk of a content.
     pub async fn has_content(&self, content: &ContentRef) -> Result<bool> {
-        let places = self.locate_with_refresh(&content.chunks).await?;
+        let chunks: Vec<ChunkId> = content.chunk_ids().copied().collect();
+        let places = self.locate_with_refresh(&chunks).await?;
         Ok(places.iter().all(|places| !places.is_empty()))
     }
 
@@ -127,6 +143,10 @@ impl Store {
     /// *Errors*: [`ErrorKind::Damaged`] when it was changed, or sealed for something else.
     pub fn open_local(&self, purpose: &str, name: &[u8], record: &[u8]) -> Result<Vec<u8>> {
         crate::seal::open_local(&self.0.keys, purpose, name, record)
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.0.disk
     }
 
     pub(crate) fn keys(&self) -> &Arc<Keys> {
@@ -163,9 +183,32 @@ impl Store {
         self.0.index.may_hold(id)
     }
 
+    /// Returns what the rounds of prune said when they were last read.
+    pub(crate) fn rounds(&self) -> Arc<Rounds> {
+        Arc::clone(&self.0.rounds.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what the rounds say, unless something newer is known.
+    pub(crate) fn note_rounds(&self, rounds: &Arc<Rounds>) {
+        let mut known = self
+            .0
+            .rounds
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if rounds.progress() >= known.progress() {
+            *known = Arc::clone(rounds);
+        }
+    }
+
+    /// Finds all places of each chunk, except in packs that are dead.
     pub(crate) async fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
-        let ids = ids.to_vec();
-        self.index(move |index| index.locate(&ids)).await
+        let wanted = ids.to_vec();
+        let mut found = self.index(move |index| index.locate(&wanted)).await?;
+        let rounds = self.rounds();
+        for places in &mut found {
+            places.retain(|place| !rounds.is_dead(&place.pack));
+        }
+        Ok(found)
     }
 
     /// Finds places; when one is missing, reads new segments and looks again.

@@ -19,10 +19,11 @@ impl Checker<'_> {
     ) -> Vec<ProblemNumber> {
         let key = seen_key(content);
         let problems = if self.contents.insert(key) {
-            self.findings.report.chunks += content.chunks.len() as u64;
+            self.findings.report.chunks += content.chunk_ids().count() as u64;
             self.findings.report.bytes += content.length;
             let mut problems = Vec::new();
-            for chunks in content.chunks.chunks(BATCH) {
+            let chunks: Vec<ChunkId> = content.chunk_ids().copied().collect();
+            for chunks in chunks.chunks(BATCH) {
                 let found = self.places(chunks).await;
                 add(&mut problems, &found);
             }
@@ -104,7 +105,7 @@ fn seen_key(content: &ContentRef) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&content.length.to_le_bytes());
     hasher.update(content.hash.as_bytes());
-    for chunk in &content.chunks {
+    for chunk in content.chunk_ids() {
         hasher.update(chunk.as_bytes());
     }
     *hasher.finalize().as_bytes()
