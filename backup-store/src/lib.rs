@@ -38,9 +38,14 @@ pub use self::content::{ContentClass, ContentRef};
 pub use self::environment::{Environment, SystemEnvironment};
 pub use self::error::{Error, ErrorKind, Result};
 pub use self::id::{
-    ChunkId, ContentHash, LeaseId, PackId, RunId, SegmentId, SnapshotId, StoreId, TreeRoot,
+    ChunkId, ContentHash, LeaseId, PackId, RecipientId, RunId, SegmentId, SnapshotId, StoreId,
+    TreeRoot,
 };
+pub use self::keys::key_file::KeyFile;
+pub use self::keys::kit::RecoveryKit;
 pub use self::keys::passphrase::{KdfParams, Passphrase};
+pub use self::keys::recovery_code::RecoveryCode;
+pub use self::keys::unlock::{RecipientKind, Unlock};
 #[cfg(feature = "tokio")]
 pub use self::offload::TokioOffload;
 pub use self::offload::{InlineOffload, Job, Offload, offload};
@@ -49,6 +54,8 @@ pub use self::rounds::RoundNumber;
 pub use self::seal::FORMAT_VERSION;
 pub use self::snapshots::SnapshotListing;
 pub use self::stop::StopSignal;
+pub use self::store::key_slots::{KeySlot, SlotOptions};
+pub use self::store::rotate::{Rotated, Rotation};
 pub use self::store::{CreateOptions, Store, StoreOptions};
 pub use self::time::Timestamp;
 pub use self::writer::{ContentWriter, Gatherer, PageReceipt, Writer, WriterOptions};
