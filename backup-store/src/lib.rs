@@ -28,7 +28,10 @@ mod writer;
 pub use self::backend::{
     Backend, Capabilities, LocalBackend, MemoryBackend, ObjectInfo, ObjectName, Put,
 };
-pub use self::check::{CheckDepth, CheckPhase, CheckProgress, CheckReport, Dependent, Problem};
+pub use self::check::{
+    CheckDepth, CheckPhase, CheckProgress, CheckReport, Dependent, Problem, Remark, RemarkKind,
+    SampleReport, Share, Unreferenced,
+};
 pub use self::content::{ContentClass, ContentRef};
 pub use self::environment::{Environment, SystemEnvironment};
 pub use self::error::{Error, ErrorKind, Result};

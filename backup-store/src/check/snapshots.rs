@@ -10,7 +10,7 @@ use super::trees::{Subject, TreeKind};
 use crate::catalog::{Outcome, ResourceId, RunRecord, Snapshot};
 use crate::seal::ObjectKind;
 use crate::slots::{Slot, SlotRecord, parse_slot_name};
-use crate::{LeaseId, ObjectInfo, ObjectName, Result, SnapshotId};
+use crate::{ErrorKind, LeaseId, ObjectInfo, ObjectName, Result, SnapshotId};
 
 /// What the sets hold, for what can be judged only when all are read.
 #[derive(Debug, Default)]
@@ -64,9 +64,7 @@ impl Checker<'_> {
 
     async fn slot(&mut self, info: &ObjectInfo, found: &mut Found) {
         let Some((lease, number)) = parse_slot_name(&info.name) else {
-            self.findings
-                .note(format!("object {}", info.name), "not the name of a slot");
-            return;
+            return; // Remarked on already, as every name that is not ours.
         };
         let (greatest, count) = found.slots.entry(lease).or_default();
         (*greatest, *count) = (number.max(*greatest), *count + 1);
@@ -83,7 +81,10 @@ impl Checker<'_> {
                     }
                 }
             }
+            // Deleted since the listing: forgotten.
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {}
             Err(cause) => {
+                self.blind = true;
                 self.findings
                     .note(format!("object {}", info.name), chain(&cause));
             }
@@ -97,6 +98,7 @@ impl Checker<'_> {
         let snapshot = match Snapshot::decode(bytes) {
             Ok(snapshot) => snapshot,
             Err(cause) => {
+                self.blind = true;
                 self.findings.note(format!("snapshot {id}"), chain(&cause));
                 return;
             }
