@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     print(&format!(
         "{} bytes in {} chunks",
         content.length,
-        content.chunks.len()
+        content.chunk_ids().count()
     ));
     print(&format!("packs {:?}", receipt.packs));
 

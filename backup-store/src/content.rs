@@ -22,5 +22,15 @@ pub struct ContentRef {
     /// Keyed hash of the whole content.
     pub hash: ContentHash,
     /// The chunks that make it up, in order; none for an empty content.
-    pub chunks: Vec<ChunkId>,
+    pub(crate) chunks: Vec<ChunkId>,
+}
+
+impl ContentRef {
+    /// Lists every chunk that the content needs, in the order they are kept.
+    ///
+    /// One may be listed twice. All of them are needed; put one after the other they need not be
+    /// the content.
+    pub fn chunk_ids(&self) -> impl Iterator<Item = &ChunkId> + Clone {
+        self.chunks.iter()
+    }
 }

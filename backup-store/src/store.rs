@@ -110,7 +110,8 @@ impl Store {
 
     /// Tells whether the index has every chunk of a content.
     pub async fn has_content(&self, content: &ContentRef) -> Result<bool> {
-        let places = self.locate_with_refresh(&content.chunks).await?;
+        let chunks: Vec<ChunkId> = content.chunk_ids().copied().collect();
+        let places = self.locate_with_refresh(&chunks).await?;
         Ok(places.iter().all(|places| !places.is_empty()))
     }
 

@@ -90,7 +90,7 @@ async fn run(puts: &[Put]) {
             &store.open_content(content).collect(1 << 30).await.unwrap(),
             bytes
         );
-        distinct.extend(content.chunks.iter().copied());
+        distinct.extend(content.chunk_ids().copied());
     }
     let left: Vec<_> = std::fs::read_dir(world.spool()).unwrap().collect();
     assert_eq!(left.len(), 1, "only the lock is left");
