@@ -31,13 +31,6 @@ pub enum CheckDepth {
     Contents,
 }
 
-impl CheckDepth {
-    /// Tells whether every block is read.
-    pub(super) fn reads_all(self) -> bool {
-        matches!(self, Self::AllData | Self::Contents)
-    }
-}
-
 /// Says what a check is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
