@@ -35,9 +35,16 @@ impl Store {
         }
     }
 
-    /// Lists all snapshots that can be read, and the objects that cannot.
+    /// Lists all snapshots that can be read and that no round of prune has forgotten, and the
+    /// objects that cannot be read.
     pub async fn snapshot_listing(&self) -> Result<SnapshotListing> {
-        Ok(decode_listing(self, self.list_slots().await?))
+        let slots = self.list_slots().await?;
+        // Read after the slots: what went meanwhile is named there.
+        let rounds = self.read_rounds().await?;
+        let mut listing = decode_listing(self, slots);
+        let exists = |entry: &SnapshotEntry| rounds.exists((&entry.lease, entry.slot), &entry.id);
+        listing.snapshots.retain(exists);
+        Ok(listing)
     }
 
     /// Reads all run records, oldest first.

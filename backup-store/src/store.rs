@@ -4,7 +4,7 @@ mod create;
 mod objects;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
@@ -19,6 +19,7 @@ use crate::keys::passphrase::KdfParams;
 use crate::offload::{Offload, offload};
 use crate::pack::Location;
 use crate::pack::reader::PackReader;
+use crate::rounds::Rounds;
 use crate::slots::SlotCache;
 
 pub(crate) use self::objects::{Resolved, put_resolved};
@@ -75,6 +76,8 @@ struct Inner {
     index: Arc<IndexCache>,
     packs: PackReader,
     slots: SlotCache,
+    /// What the rounds of prune said when they were last read.
+    rounds: RwLock<Arc<Rounds>>,
 }
 
 impl Store {
@@ -164,9 +167,32 @@ impl Store {
         self.0.index.may_hold(id)
     }
 
+    /// Returns what the rounds of prune said when they were last read.
+    pub(crate) fn rounds(&self) -> Arc<Rounds> {
+        Arc::clone(&self.0.rounds.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what the rounds say, unless something newer is known.
+    pub(crate) fn note_rounds(&self, rounds: &Arc<Rounds>) {
+        let mut known = self
+            .0
+            .rounds
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if rounds.progress() >= known.progress() {
+            *known = Arc::clone(rounds);
+        }
+    }
+
+    /// Finds all places of each chunk, except in packs that are dead.
     pub(crate) async fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
-        let ids = ids.to_vec();
-        self.index(move |index| index.locate(&ids)).await
+        let wanted = ids.to_vec();
+        let mut found = self.index(move |index| index.locate(&wanted)).await?;
+        let rounds = self.rounds();
+        for places in &mut found {
+            places.retain(|place| !rounds.is_dead(&place.pack));
+        }
+        Ok(found)
     }
 
     /// Finds places; when one is missing, reads new segments and looks again.

@@ -14,7 +14,7 @@ use super::{BLOCK_LIMIT, Block, HEADER, OVERHEAD, PackKind, PackSealer, Role, TA
 use crate::backend::sync_directory;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, LeaseId};
 use crate::keys::Keys;
 
 /// How the names of spool files end.
@@ -63,9 +63,10 @@ impl OpenPack {
         directory: &Path,
         keys: &Keys,
         kind: PackKind,
+        lease: &LeaseId,
         environment: &dyn Environment,
     ) -> Result<Self> {
-        let sealer = PackSealer::create(keys, kind, environment)?;
+        let sealer = PackSealer::create(keys, kind, lease, environment)?;
         let path = directory.join(format!("{}.{EXTENSION}", sealer.id));
         let failed = |cause| failed(&path, cause);
         let mut file = OpenOptions::new()

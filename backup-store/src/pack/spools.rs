@@ -13,7 +13,7 @@ use super::spool::{Appended, EXTENSION, OpenPack, chunk_in, recover};
 use super::{Block, PackKind};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkId, LeaseId, PackId};
 use crate::keys::Keys;
 
 /// Age at which an open pack is closed at the next commit.
@@ -22,6 +22,8 @@ pub(crate) const CLOSE_AFTER: Duration = Duration::from_secs(30);
 /// All packs of a writer that are not yet in a segment. Everything here blocks.
 pub(crate) struct Spools {
     directory: PathBuf,
+    /// The lease of the writer: what it opens is opened under it.
+    lease: LeaseId,
     keys: Arc<Keys>,
     environment: Arc<dyn Environment>,
     state: Mutex<State>,
@@ -45,6 +47,7 @@ impl Spools {
     /// Takes over a spool directory with whatever a crashed process left in it.
     pub(crate) fn recover(
         directory: PathBuf,
+        lease: LeaseId,
         keys: Arc<Keys>,
         environment: Arc<dyn Environment>,
     ) -> Result<Self> {
@@ -63,6 +66,7 @@ impl Spools {
         }
         Ok(Self {
             directory,
+            lease,
             keys,
             environment,
             state: Mutex::new(state),
@@ -109,8 +113,13 @@ impl Spools {
         if let Some(pack) = state.open.get(&kind) {
             return Ok(Arc::clone(pack));
         }
-        let created =
-            OpenPack::create(&self.directory, &self.keys, kind, self.environment.as_ref())?;
+        let created = OpenPack::create(
+            &self.directory,
+            &self.keys,
+            kind,
+            &self.lease,
+            self.environment.as_ref(),
+        )?;
         let pack = Arc::new(created);
         state.open.insert(kind, Arc::clone(&pack));
         state.packs.insert(pack.sealer.id, Arc::clone(&pack));

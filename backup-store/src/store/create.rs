@@ -1,6 +1,6 @@
 //! Creating and opening a store: config, key slots, epochs.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 
@@ -153,6 +153,7 @@ impl Store {
             index: Arc::new(index),
             packs,
             slots: SlotCache::default(),
+            rounds: RwLock::default(),
         }));
         store.refresh_index().await?;
         Ok(store)

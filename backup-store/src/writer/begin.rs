@@ -41,7 +41,7 @@ impl Store {
         }
         let listing = self.list_slots().await?;
         self.refresh_index().await?;
-        let spools = self.recover_spools(options.spool_dir).await?;
+        let spools = self.recover_spools(options.spool_dir, lease).await?;
         let token = listing.greatest_token().saturating_add(1);
         let writer = Writer(Arc::new(Inner {
             store: self.clone(),
@@ -77,10 +77,10 @@ impl Store {
         }
     }
 
-    async fn recover_spools(&self, directory: PathBuf) -> Result<Spools> {
+    async fn recover_spools(&self, directory: PathBuf, lease: LeaseId) -> Result<Spools> {
         let (keys, environment) = (Arc::clone(self.keys()), Arc::clone(self.environment()));
         offload(self.offload().as_ref(), move || {
-            Spools::recover(directory, keys, environment)
+            Spools::recover(directory, lease, keys, environment)
         })
         .await?
     }
