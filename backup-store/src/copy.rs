@@ -10,6 +10,7 @@ mod replica;
 mod report;
 mod translate;
 
+pub(crate) use replica::replica_id;
 pub use report::{
     CopyDamage, CopyOptions, CopyProgress, CopyReport, Moved, ReplicaOptions, ReplicaReport,
 };

@@ -8,6 +8,7 @@ mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod content;
+mod copy;
 mod disk;
 mod environment;
 mod error;
@@ -24,6 +25,7 @@ mod rounds;
 mod seal;
 mod slots;
 mod snapshots;
+mod stats;
 mod stop;
 mod store;
 mod time;
@@ -38,6 +40,9 @@ pub use self::check::{
     SampleReport, Share, Unreferenced,
 };
 pub use self::content::{ContentClass, ContentRef};
+pub use self::copy::{
+    CopyDamage, CopyOptions, CopyProgress, CopyReport, Moved, ReplicaOptions, ReplicaReport,
+};
 pub use self::environment::{Environment, SystemEnvironment};
 pub use self::error::{Error, ErrorKind, Result};
 pub use self::id::{ChunkId, ContentHash, LeaseId, PackId, RunId, SnapshotId, StoreId, TreeRoot};
@@ -49,6 +54,9 @@ pub use self::reader::ContentReader;
 pub use self::rounds::RoundNumber;
 pub use self::seal::FORMAT_VERSION;
 pub use self::snapshots::SnapshotListing;
+pub use self::stats::{
+    ObjectSums, ResourceStats, Sizes, SnapshotStats, StatsOptions, StatsProgress, StatsReport,
+};
 pub use self::stop::StopSignal;
 pub use self::store::{CreateOptions, Store, StoreOptions};
 pub use self::time::Timestamp;

@@ -8,7 +8,7 @@ mod report;
 mod walk;
 
 pub use report::{
-    ObjectSums, Sizes, SnapshotStats, StatsOptions, StatsProgress, StatsReport, ResourceStats,
+    ObjectSums, ResourceStats, Sizes, SnapshotStats, StatsOptions, StatsProgress, StatsReport,
 };
 
 use std::collections::BTreeMap;

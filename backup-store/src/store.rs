@@ -25,6 +25,7 @@ use crate::pack::reader::PackReader;
 use crate::rounds::Rounds;
 use crate::slots::SlotCache;
 
+pub(crate) use self::create::refuse_existing;
 pub(crate) use self::objects::{Resolved, put_resolved};
 
 /// Bytes up to which hashing takes less than handing it over to another thread.

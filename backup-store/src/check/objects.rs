@@ -27,7 +27,14 @@ impl Checker<'_> {
                 self.pack_sizes.insert(pack, info.size);
             }
         }
-        for name in self.store.backend().several_versions().await?.into_iter().flatten() {
+        for name in self
+            .store
+            .backend()
+            .several_versions()
+            .await?
+            .into_iter()
+            .flatten()
+        {
             self.findings.remark(&name, RemarkKind::SeveralVersions);
         }
         Ok(())
@@ -64,7 +71,8 @@ fn named(name: &ObjectName) -> Named {
     let id = |text: &str| text.parse::<RunId>().is_ok_and(|id| id.to_string() == text);
     let number = |text: &str| text.parse::<u32>().is_ok_and(|n| n.to_string() == text);
     let pair = |left: &dyn Fn(&str) -> bool, right: &dyn Fn(&str) -> bool| {
-        rest.split_once('.').is_some_and(|(a, b)| left(a) && right(b))
+        rest.split_once('.')
+            .is_some_and(|(a, b)| left(a) && right(b))
     };
     match folder {
         "epochs" => known(number(rest)),

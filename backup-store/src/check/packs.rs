@@ -35,7 +35,8 @@ impl Checker<'_> {
         missing.retain(|pack| !indexed.contains(pack));
         missing.sort_unstable();
         for pack in missing {
-            self.findings.remark(&pack_name(&pack)?, RemarkKind::NotIndexed);
+            self.findings
+                .remark(&pack_name(&pack)?, RemarkKind::NotIndexed);
         }
         Ok(())
     }
@@ -43,7 +44,11 @@ impl Checker<'_> {
     /// Reads every block of every pack.
     pub(super) async fn packs(&mut self) {
         let mut wanted: Vec<Wanted> = Vec::with_capacity(self.pack_sizes.len());
-        wanted.extend(self.pack_sizes.iter().map(|(pack, size)| (*pack, *size, None)));
+        wanted.extend(
+            self.pack_sizes
+                .iter()
+                .map(|(pack, size)| (*pack, *size, None)),
+        );
         wanted.sort_unstable();
         self.read(wanted).await;
     }

@@ -73,7 +73,9 @@ impl Trouble {
             if trouble.unread {
                 places.tables.insert(*pack);
             }
-            places.blocks.extend(trouble.blocks.keys().map(|block| (*pack, *block)));
+            places
+                .blocks
+                .extend(trouble.blocks.keys().map(|block| (*pack, *block)));
         }
         places
     }

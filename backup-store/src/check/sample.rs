@@ -101,13 +101,18 @@ pub(super) fn choose(
 
 /// Sums up what is remembered after a sample.
 pub(super) fn summary(memory: &Memory, read: u64) -> SampleReport {
-    let never = memory.values().any(|pack| pack.last.is_none() && pack.blocks > 0);
+    let never = memory
+        .values()
+        .any(|pack| pack.last.is_none() && pack.blocks > 0);
     let oldest = memory.values().filter_map(|pack| pack.last).min();
     SampleReport {
         packs: memory.len() as u64,
         blocks: memory.values().map(|pack| u64::from(pack.blocks)).sum(),
         read,
-        covered: memory.values().map(|pack| u64::from(pack.count_read())).sum(),
+        covered: memory
+            .values()
+            .map(|pack| u64::from(pack.count_read()))
+            .sum(),
         oldest: oldest.filter(|_| !never),
     }
 }
@@ -202,7 +207,10 @@ mod tests {
         for round in 0..5 {
             let chosen = choose(&mut memory, share, Timestamp::from_millis(round), &mut dice);
             assert_eq!(chosen.len(), 10);
-            assert!(chosen.iter().all(|(pack, _)| seen.insert(*pack)), "round {round}");
+            assert!(
+                chosen.iter().all(|(pack, _)| seen.insert(*pack)),
+                "round {round}"
+            );
         }
         assert_eq!(summary(&memory, 10).oldest, Some(Timestamp::from_millis(0)));
     }

@@ -108,7 +108,10 @@ mod tests {
 
     #[test]
     fn a_share_is_part_of_the_whole() {
-        assert_eq!(Share::percent(1.0).unwrap(), Share::per_million(10_000).unwrap());
+        assert_eq!(
+            Share::percent(1.0).unwrap(),
+            Share::per_million(10_000).unwrap()
+        );
         for percent in [0.0, -1.0, 100.1, f64::NAN] {
             assert!(Share::percent(percent).is_err(), "{percent}");
         }

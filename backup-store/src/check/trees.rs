@@ -1,8 +1,8 @@
 //! Walking the trees of a snapshot: each distinct node once, in whatever snapshots it is.
 
 use super::Checker;
-use super::report::{Dependent, ProblemNumber, chain};
 use super::places::Verdict;
+use super::report::{Dependent, ProblemNumber, chain};
 use super::seen::{add, short};
 use crate::catalog::{Container, Item, ItemKey, ResourceId, RunNote};
 use crate::tree::{self, Node, Payload, Record};
@@ -172,7 +172,10 @@ impl Checker<'_> {
             Err(crate::Error::damaged(object, cause))
         };
         let first = node.records.first().map(|record| &record.key);
-        if reference.floor.is_some_and(|floor| first.is_some_and(|key| key <= floor)) {
+        if reference
+            .floor
+            .is_some_and(|floor| first.is_some_and(|key| key <= floor))
+        {
             return damaged("it begins before the end of the one before it");
         }
         if reference

@@ -71,7 +71,11 @@ impl Store {
         let mut resources: BTreeMap<ResourceId, Vec<SnapshotEntry>> = BTreeMap::new();
         for entry in listing.snapshots {
             let id = &entry.snapshot.resource.id;
-            if options.resources.as_ref().is_none_or(|wanted| wanted.contains(id)) {
+            if options
+                .resources
+                .as_ref()
+                .is_none_or(|wanted| wanted.contains(id))
+            {
                 resources.entry(id.clone()).or_default().push(entry);
             }
         }
@@ -158,9 +162,7 @@ impl Copier<'_> {
                 self.report.known += u64::from(selected);
                 base = (Trees::of(&entry.snapshot), Trees::of(&there.snapshot));
                 parents.insert(entry.id, (there.id, Some(there.hash)));
-            } else if selected
-                && let Some(copy) = self.snapshot(&entry, &base).await?
-            {
+            } else if selected && let Some(copy) = self.snapshot(&entry, &base).await? {
                 base = (Trees::of(&entry.snapshot), Trees::of(&copy));
                 let id = SnapshotId::random(self.writer.store().environment().as_ref())?;
                 parents.insert(entry.id, (id, None));
@@ -171,7 +173,8 @@ impl Copier<'_> {
                 });
             }
             if pending.len() >= PUBLISH_AT {
-                self.publish(std::mem::take(&mut pending), &mut parents).await?;
+                self.publish(std::mem::take(&mut pending), &mut parents)
+                    .await?;
             }
             self.tell();
         }
@@ -213,7 +216,11 @@ impl Copier<'_> {
         let snapshot = &entry.snapshot;
         let translator = &mut self.translator;
         copy.containers = translator
-            .tree(Source::Containers, (base.0.containers, base.1.containers), snapshot.containers)
+            .tree(
+                Source::Containers,
+                (base.0.containers, base.1.containers),
+                snapshot.containers,
+            )
             .await?;
         copy.items = translator
             .tree(Source::Items, (base.0.items, base.1.items), snapshot.items)

@@ -13,8 +13,7 @@ use crate::catalog::{
 };
 use crate::tree::{self, Difference, Differences};
 use crate::{
-    ContentClass, ContentHash, ContentRef, Gatherer, Result, SnapshotId, Store, TreeRoot,
-    Writer,
+    ContentClass, ContentHash, ContentRef, Gatherer, Result, SnapshotId, Store, TreeRoot, Writer,
 };
 
 /// Edits that are applied to a tree at once, and their bytes.
@@ -120,7 +119,10 @@ impl<'a> Translator<'a> {
                 edits.push(edit);
             }
             if !edits.is_empty() && (ended || edits.len() >= EDITS_MAX || size >= EDIT_BYTES_MAX) {
-                target = self.writer.apply(&target, std::mem::take(&mut edits)).await?;
+                target = self
+                    .writer
+                    .apply(&target, std::mem::take(&mut edits))
+                    .await?;
                 size = 0;
             }
             if ended {
@@ -138,7 +140,8 @@ impl<'a> Translator<'a> {
         let translated = differences
             .into_iter()
             .map(|difference| self.record(source, before, difference));
-        let translated: Vec<Result<Edit>> = stream::iter(translated).buffered(AT_ONCE).collect().await;
+        let translated: Vec<Result<Edit>> =
+            stream::iter(translated).buffered(AT_ONCE).collect().await;
         translated.into_iter().collect()
     }
 
@@ -184,7 +187,9 @@ impl<'a> Translator<'a> {
         for mut each in std::mem::take(&mut item.representations) {
             let same = known.as_ref().and_then(|(source, target)| {
                 let found = &source.representations;
-                let at = found.iter().position(|other| other.content == each.content)?;
+                let at = found
+                    .iter()
+                    .position(|other| other.content == each.content)?;
                 target.representations.get(at)
             });
             let copied = match same {

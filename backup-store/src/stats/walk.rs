@@ -94,7 +94,9 @@ impl<'a> Walker<'a> {
             stats.sizes.logical += logical;
             stats.sizes.unique += change.added.0;
             stats.sizes.stored += change.added.1;
-            report.snapshots.push(snapshot_stats(entry, logical, change.added.0));
+            report
+                .snapshots
+                .push(snapshot_stats(entry, logical, change.added.0));
             before = after;
             self.told.snapshots += 1;
             (self.progress)(self.told);
@@ -161,9 +163,13 @@ impl<'a> Walker<'a> {
         let (mut report, mut change) = (StatsReport::default(), Change::default());
         let empty = self.store.empty_tree();
         self.at.1 -= 1;
-        let trees = [(Kind::Containers, newest.containers), (Kind::Items, newest.items)];
+        let trees = [
+            (Kind::Containers, newest.containers),
+            (Kind::Items, newest.items),
+        ];
         for (kind, root) in trees {
-            self.changes(kind, &empty, &root, &mut change, &mut report).await?;
+            self.changes(kind, &empty, &root, &mut change, &mut report)
+                .await?;
         }
         self.count(&mut change, &mut report).await?;
         self.at.1 += 1;
@@ -241,7 +247,12 @@ fn contents(kind: Kind, key: &[u8], value: &[u8]) -> Vec<ContentRef> {
             .collect(),
         Kind::Items => Item::decode(key, value).map_or_else(
             |_| Vec::new(),
-            |item| item.representations.into_iter().map(|each| each.content).collect(),
+            |item| {
+                item.representations
+                    .into_iter()
+                    .map(|each| each.content)
+                    .collect()
+            },
         ),
     }
 }
