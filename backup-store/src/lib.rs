@@ -45,8 +45,14 @@ pub use self::copy::{
 };
 pub use self::environment::{Environment, SystemEnvironment};
 pub use self::error::{Error, ErrorKind, Result};
-pub use self::id::{ChunkId, ContentHash, LeaseId, PackId, RunId, SnapshotId, StoreId, TreeRoot};
+pub use self::id::{
+    ChunkId, ContentHash, LeaseId, PackId, RecipientId, RunId, SnapshotId, StoreId, TreeRoot,
+};
+pub use self::keys::key_file::KeyFile;
+pub use self::keys::kit::RecoveryKit;
 pub use self::keys::passphrase::{KdfParams, Passphrase};
+pub use self::keys::recovery_code::RecoveryCode;
+pub use self::keys::unlock::{RecipientKind, Unlock};
 #[cfg(feature = "tokio")]
 pub use self::offload::TokioOffload;
 pub use self::offload::{InlineOffload, Job, Offload, offload};
@@ -58,6 +64,8 @@ pub use self::stats::{
     ObjectSums, ResourceStats, Sizes, SnapshotStats, StatsOptions, StatsProgress, StatsReport,
 };
 pub use self::stop::StopSignal;
+pub use self::store::key_slots::{KeySlot, SlotOptions};
+pub use self::store::rotate::{Rotated, Rotation};
 pub use self::store::{CreateOptions, Store, StoreOptions};
 pub use self::time::Timestamp;
 pub use self::writer::{ContentWriter, Gatherer, PageReceipt, Writer, WriterOptions};
