@@ -61,13 +61,14 @@ impl SegmentSealer {
         let mut header = [0; HEADER];
         header[..4].copy_from_slice(MAGIC);
         header[4] = LAYOUT;
-        header[8..12].copy_from_slice(&keys.epoch.to_le_bytes());
+        let epoch = keys.epoch();
+        header[8..12].copy_from_slice(&epoch.to_le_bytes());
         header[12..44].copy_from_slice(&salt);
         let name = segment_name(&id)?;
         let parts: [&[u8]; 3] = [&[KIND], name.as_str().as_bytes(), &salt];
-        let catalog = keys.catalog(keys.epoch)?;
+        let catalog = keys.catalog(epoch)?;
         header[44..].copy_from_slice(&catalog.commitment(Purpose::SEGMENT_COMMITMENT, &parts));
-        Ok(Self::new(keys, catalog, id, &name, header))
+        Ok(Self::new(keys, &catalog, id, &name, header))
     }
 
     /// Checks a header that was read for segment `id`.
@@ -93,7 +94,7 @@ impl SegmentSealer {
         if !commitment.try_into().is_ok_and(|found| same(found, &own)) {
             return Err(damaged("its key commitment does not match"));
         }
-        Ok(Self::new(keys, catalog, id, &name, header))
+        Ok(Self::new(keys, &catalog, id, &name, header))
     }
 
     fn new(
