@@ -8,11 +8,15 @@ mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod content;
+mod disk;
 mod environment;
 mod error;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 mod id;
 mod index;
 mod keys;
+mod mutant;
 mod offload;
 mod pack;
 mod reader;

@@ -6,6 +6,7 @@ use crate::backend::ObjectName;
 use crate::catalog::{ResourceId, RunRecord, Snapshot, SnapshotEntry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, RunId, SnapshotId, TreeRoot};
+use crate::mutant::{Mutant, mutated};
 use crate::seal::ObjectKind;
 use crate::slots::{Slot, SlotListing};
 use crate::store::{Resolved, Store};
@@ -114,11 +115,15 @@ impl Writer {
     /// *Cancel safety*: when dropped, a set may or may not be published; a later call settles it
     /// first.
     pub async fn publish(&self, snapshots: Vec<Snapshot>) -> Result<Vec<SnapshotId>> {
-        self.flush().await?;
         let records = snapshots
             .iter()
             .map(|snapshot| Bytes::from(snapshot.encode()))
             .collect();
+        if mutated(Mutant::SlotBeforePacks) {
+            let ids = self.publish_records(records).await?;
+            return self.flush().await.map(|()| ids);
+        }
+        self.flush().await?;
         self.publish_records(records).await
     }
 

@@ -2,6 +2,8 @@
 
 mod create;
 mod objects;
+#[cfg(feature = "fault-injection")]
+mod restart;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,6 +12,7 @@ use bytes::Bytes;
 
 use crate::backend::Backend;
 use crate::content::ContentRef;
+use crate::disk::Disk;
 use crate::environment::{Environment, SystemEnvironment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, StoreId};
@@ -71,6 +74,8 @@ struct Inner {
     backend: Arc<dyn Backend>,
     keys: Arc<Keys>,
     options: StoreOptions,
+    /// Where open packs are spooled.
+    disk: Arc<dyn Disk>,
     cache_dir: Option<PathBuf>,
     put_if_absent: bool,
     index: Arc<IndexCache>,
@@ -131,6 +136,10 @@ impl Store {
     /// *Errors*: [`ErrorKind::Damaged`] when it was changed, or sealed for something else.
     pub fn open_local(&self, purpose: &str, name: &[u8], record: &[u8]) -> Result<Vec<u8>> {
         crate::seal::open_local(&self.0.keys, purpose, name, record)
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.0.disk
     }
 
     pub(crate) fn keys(&self) -> &Arc<Keys> {
