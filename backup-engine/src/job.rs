@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_store::catalog::{
-    Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry, Totals, choose_parent,
+    Drift, Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry, Totals, choose_parent,
 };
 use backup_store::{RunId, SnapshotId, StopSignal, Store, Timestamp, WriterOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -20,7 +20,6 @@ use crate::reader::Reader;
 use crate::report::{LeftOut, ResourceOutcome, ResourceReport, RunOutcome, RunReport};
 use crate::resource::{ResourceRun, RunContext};
 use crate::source::{Found, Owner, PauseScope, Source};
-use crate::sync_check::Drift;
 use crate::trees::Trees;
 use crate::view::View;
 
@@ -221,6 +220,7 @@ impl BackupJob {
                 .map(|resource| resource.resource.id.clone())
                 .collect(),
             failed: failed.collect(),
+            drift: report.drift,
         }
     }
 }

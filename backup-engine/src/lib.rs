@@ -33,4 +33,4 @@ pub use retention::{
 };
 pub use selection::{Selection, Users};
 pub use source::{OneDriveSource, OutlookSource, Source};
-pub use sync_check::{Drift, SYNC_CHECK_INTERVAL, SyncCheck, sync_check_due};
+pub use sync_check::{SYNC_CHECK_INTERVAL, SyncCheck, sync_check_due};

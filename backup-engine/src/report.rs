@@ -1,9 +1,9 @@
 //! Reports: how a run and each of its resources ended, in numbers that add up.
 
-use backup_store::catalog::{Outcome, RepresentationKind, Resource, ResourceId, Service, Totals};
+use backup_store::catalog::{
+    Drift, Outcome, RepresentationKind, Resource, ResourceId, Service, Totals,
+};
 use backup_store::{RunId, SnapshotId};
-
-use crate::sync_check::Drift;
 
 /// Says how a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

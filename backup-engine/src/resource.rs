@@ -10,7 +10,7 @@ mod sync;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use backup_store::catalog::{Outcome, RunNote, Snapshot, SnapshotEntry};
+use backup_store::catalog::{Drift, Outcome, RunNote, Snapshot, SnapshotEntry};
 use backup_store::{Environment, RunId, Store, Writer};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, Either, select};
@@ -26,7 +26,6 @@ use crate::publish::{Outbox, Prepared};
 use crate::reader::{FetchedPage, Reader, Step};
 use crate::report::{QuarantinedItem, ResourceOutcome, ResourceReport};
 use crate::source::{Feed, FeedKind, Next, Page};
-use crate::sync_check::Drift;
 use crate::trees::Trees;
 use crate::view::{ROUTE_GRAPH, View};
 

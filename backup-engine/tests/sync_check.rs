@@ -1,11 +1,16 @@
 //! Data Synchronization Check: what no cursor tells is found, reported, and repaired; what they do
 //! tell is never called drift.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
-use backup_engine::{Drift, RunOutcome, SyncCheck};
+use backup_engine::{RunOutcome, SyncCheck};
+use backup_store::catalog::Drift;
 use proptest::prelude::*;
 use support::service::{Layout, MemorySource};
 use support::world::World;

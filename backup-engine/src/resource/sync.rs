@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use backup_store::catalog::{Container, Item, Representation, RepresentationKind};
+use backup_store::catalog::{Container, Drift, Item, Representation, RepresentationKind};
 
 use super::ResourceRun;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Edit, Entry};
 use crate::page;
 use crate::source::{Change, Feed, FeedKind, Fetched, Next, Scope, SeenContainer, SeenItem};
-use crate::sync_check::{Drift, SyncCheck};
+use crate::sync_check::SyncCheck;
 use crate::tally::IdHash;
 
 /// What a listing showed that the catalog does not say.
