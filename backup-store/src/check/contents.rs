@@ -3,6 +3,8 @@
 use super::Checker;
 use super::report::{CheckDepth, Dependent, ProblemNumber, chain};
 use super::seen::add;
+use crate::codec::Encoder;
+use crate::content::recipe::Recipe;
 use crate::pack::Location;
 use crate::pack::layout::TRAILER;
 use crate::{ChunkId, ContentRef, Result};
@@ -108,5 +110,8 @@ fn seen_key(content: &ContentRef) -> [u8; 32] {
     for chunk in content.chunk_ids() {
         hasher.update(chunk.as_bytes());
     }
+    let mut recipe = Encoder::new();
+    Recipe::encode(content.recipe.as_ref(), &mut recipe);
+    hasher.update(&recipe.finish());
     *hasher.finalize().as_bytes()
 }
