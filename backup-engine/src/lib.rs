@@ -12,6 +12,7 @@ mod publish;
 mod reader;
 pub mod report;
 mod resource;
+pub mod retention;
 mod retry;
 pub mod selection;
 pub mod source;
@@ -25,6 +26,9 @@ pub use job::BackupJob;
 pub use options::{BackupOptions, RetryLimits};
 pub use report::{
     LeftOut, QuarantinedItem, ResourceOutcome, ResourceReport, RunOutcome, RunReport,
+};
+pub use retention::{
+    KeepReason, Pins, RetentionDecision, RetentionPlan, RetentionPolicy, plan_retention,
 };
 pub use selection::{Selection, Users};
 pub use source::{OneDriveSource, OutlookSource, Source};

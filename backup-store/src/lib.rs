@@ -8,14 +8,19 @@ mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod content;
+mod disk;
 mod environment;
 mod error;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 mod id;
 mod index;
 mod keys;
+mod mutant;
 mod offload;
 mod pack;
 mod reader;
+mod rounds;
 mod seal;
 mod slots;
 mod snapshots;
@@ -38,6 +43,7 @@ pub use self::keys::passphrase::{KdfParams, Passphrase};
 pub use self::offload::TokioOffload;
 pub use self::offload::{InlineOffload, Job, Offload, offload};
 pub use self::reader::ContentReader;
+pub use self::rounds::RoundNumber;
 pub use self::seal::FORMAT_VERSION;
 pub use self::snapshots::SnapshotListing;
 pub use self::stop::StopSignal;

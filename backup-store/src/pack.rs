@@ -19,7 +19,7 @@ use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use crate::backend::ObjectName;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, PackId, StoreId};
+use crate::id::{ChunkId, LeaseId, PackId, StoreId};
 use crate::keys::{KEY_LENGTH, Key, Keys, Purpose, same};
 use crate::seal::{NONCE, TAG, context};
 
@@ -28,7 +28,12 @@ pub(crate) const TARGET_BYTES: u64 = 32 * 1024 * 1024;
 /// Largest plaintext of one block.
 pub(crate) const BLOCK_LIMIT: usize = 8 * 1024 * 1024;
 /// Length of the clear header.
-pub(crate) const HEADER: usize = 4 + 4 + 4 + 16 + KEY_LENGTH + KEY_LENGTH;
+pub(crate) const HEADER: usize = 4 + 4 + 4 + 16 + 16 + KEY_LENGTH + KEY_LENGTH;
+/// Where in the header id, lease and salt begin, and where the commitment does.
+const ID: usize = 12;
+const LEASE: usize = ID + PackId::LENGTH;
+const SALT: usize = LEASE + LeaseId::LENGTH;
+const COMMITMENT: usize = SALT + KEY_LENGTH;
 /// What sealing adds to a message of a pack.
 pub(crate) const OVERHEAD: usize = NONCE + TAG;
 
@@ -110,6 +115,8 @@ pub(crate) enum Role {
 /// Seals and opens the messages of one pack.
 pub(crate) struct PackSealer {
     pub(crate) id: PackId,
+    /// The lease under which the pack was opened.
+    pub(crate) lease: LeaseId,
     pub(crate) kind: PackKind,
     pub(crate) name: ObjectName,
     pub(crate) header: [u8; HEADER],
@@ -120,10 +127,11 @@ pub(crate) struct PackSealer {
 }
 
 impl PackSealer {
-    /// Draws id and salt of a new pack.
+    /// Draws id and salt of a new pack that is opened under `lease`.
     pub(crate) fn create(
         keys: &Keys,
         kind: PackKind,
+        lease: &LeaseId,
         environment: &dyn Environment,
     ) -> Result<Self> {
         let id = PackId::random(environment)?;
@@ -134,11 +142,12 @@ impl PackSealer {
         header[4] = LAYOUT;
         header[5] = kind.code();
         header[8..12].copy_from_slice(&keys.epoch.to_le_bytes());
-        header[12..28].copy_from_slice(id.as_bytes());
-        header[28..60].copy_from_slice(&salt);
-        let parts: [&[u8]; 3] = [&[kind.code()], id.as_bytes(), &salt];
+        header[ID..LEASE].copy_from_slice(id.as_bytes());
+        header[LEASE..SALT].copy_from_slice(lease.as_bytes());
+        header[SALT..COMMITMENT].copy_from_slice(&salt);
         let content = keys.content(keys.epoch)?;
-        header[60..].copy_from_slice(&content.commitment(Purpose::PACK_COMMITMENT, &parts));
+        let commitment = content.commitment(Purpose::PACK_COMMITMENT, &parts(&header));
+        header[COMMITMENT..].copy_from_slice(&commitment);
         Self::new(content, keys.store, kind, id, header)
     }
 
@@ -158,7 +167,7 @@ impl PackSealer {
             return Err(damaged("its header is not that of a pack"));
         };
         let mut id = [0; 16];
-        id.copy_from_slice(&header[12..28]);
+        id.copy_from_slice(&header[ID..LEASE]);
         let id = PackId::from_bytes(id);
         if expected.is_some_and(|expected| *expected != id) {
             return Err(damaged("its header names another pack"));
@@ -168,9 +177,8 @@ impl PackSealer {
         let content = keys
             .content(u32::from_le_bytes(epoch))
             .map_err(|cause| damaged("its key epoch is not one of the store").with_source(cause))?;
-        let (salt, commitment) = header[28..].split_at(KEY_LENGTH);
-        let parts: [&[u8]; 3] = [&[kind.code()], id.as_bytes(), salt];
-        let own = content.commitment(Purpose::PACK_COMMITMENT, &parts);
+        let commitment = &header[COMMITMENT..];
+        let own = content.commitment(Purpose::PACK_COMMITMENT, &parts(&header));
         if !commitment.try_into().is_ok_and(|found| same(found, &own)) {
             return Err(damaged("its key commitment does not match"));
         }
@@ -184,8 +192,9 @@ impl PackSealer {
         id: PackId,
         header: [u8; HEADER],
     ) -> Result<Self> {
-        let salt = &header[28..60];
-        let parts: [&[u8]; 3] = [&[kind.code()], id.as_bytes(), salt];
+        let parts = parts(&header);
+        let mut lease = [0; LeaseId::LENGTH];
+        lease.copy_from_slice(&header[LEASE..SALT]);
         let name = pack_name(&id)?;
         let key = content.derive(Purpose::PACK, &parts);
         Ok(Self {
@@ -193,6 +202,7 @@ impl PackSealer {
             nonce_key: content.derive(Purpose::PACK_NONCE, &parts),
             padding_key: content.derive(Purpose::PACK_PADDING, &parts),
             context: context(store, kind.code(), name.as_str(), &header),
+            lease: LeaseId::from_bytes(lease),
             id,
             kind,
             name,
@@ -276,6 +286,12 @@ impl std::fmt::Debug for PackSealer {
     }
 }
 
+/// What the keys of a pack are derived from: its kind, its id, its lease and its salt.
+fn parts(header: &[u8; HEADER]) -> [&[u8]; 4] {
+    let [kind, id] = [&header[5..6], &header[ID..LEASE]];
+    [kind, id, &header[LEASE..SALT], &header[SALT..COMMITMENT]]
+}
+
 fn place(role: Role, number: u32) -> [u8; 5] {
     let mut place = [role as u8; 5];
     place[1..].copy_from_slice(&number.to_le_bytes());
@@ -288,10 +304,13 @@ mod tests {
     use crate::environment::SystemEnvironment;
     use crate::keys::tests::test_keys;
 
+    const LEASE_ID: LeaseId = LeaseId::from_bytes([9; 16]);
+
     #[test]
     fn a_message_opens_in_its_own_place_only() {
         let keys = test_keys();
-        let sealer = PackSealer::create(&keys, PackKind::Content, &SystemEnvironment).unwrap();
+        let sealer =
+            PackSealer::create(&keys, PackKind::Content, &LEASE_ID, &SystemEnvironment).unwrap();
         let sealed = sealer.seal(Role::Block, 3, &[b"some ", b"bytes"]).unwrap();
         let reopened = PackSealer::open(&keys, &sealer.header, Some(&sealer.id)).unwrap();
         assert_eq!(
@@ -300,14 +319,20 @@ mod tests {
         );
         assert!(reopened.open_message(Role::Block, 4, &sealed).is_none());
         assert!(reopened.open_message(Role::Table, 3, &sealed).is_none());
-        let other = PackSealer::create(&keys, PackKind::Content, &SystemEnvironment).unwrap();
+        let other =
+            PackSealer::create(&keys, PackKind::Content, &LEASE_ID, &SystemEnvironment).unwrap();
         assert!(other.open_message(Role::Block, 3, &sealed).is_none());
     }
 
     #[test]
     fn a_nonce_repeats_only_for_the_same_message_in_the_same_place() {
-        let sealer =
-            PackSealer::create(&test_keys(), PackKind::Content, &SystemEnvironment).unwrap();
+        let sealer = PackSealer::create(
+            &test_keys(),
+            PackKind::Content,
+            &LEASE_ID,
+            &SystemEnvironment,
+        )
+        .unwrap();
         let seal = |role, number, plain: &[u8]| {
             sealer.seal(role, number, &[plain]).unwrap()[..NONCE].to_vec()
         };
@@ -321,7 +346,8 @@ mod tests {
     #[test]
     fn every_flipped_byte_of_a_header_is_damage() {
         let keys = test_keys();
-        let sealer = PackSealer::create(&keys, PackKind::Tree, &SystemEnvironment).unwrap();
+        let sealer =
+            PackSealer::create(&keys, PackKind::Tree, &LEASE_ID, &SystemEnvironment).unwrap();
         for at in 0..HEADER {
             let mut header = sealer.header;
             header[at] ^= 1;

@@ -27,6 +27,12 @@ pub(crate) enum ObjectKind {
     Lease,
     Slot,
     Run,
+    /// The records of rounds of prune.
+    Plan,
+    Verdict,
+    Done,
+    Ack,
+    BrokenLease,
 }
 
 impl ObjectKind {
@@ -36,6 +42,11 @@ impl ObjectKind {
             Self::Lease => 4,
             Self::Slot => 5,
             Self::Run => 6,
+            Self::Plan => 16,
+            Self::Verdict => 17,
+            Self::Done => 18,
+            Self::Ack => 19,
+            Self::BrokenLease => 20,
         }
     }
 
@@ -47,9 +58,9 @@ impl ObjectKind {
     /// Largest plaintext in bytes; refused beyond, before anything is inflated.
     fn limit(self) -> usize {
         match self {
-            Self::Segment => 512 << 20,
+            Self::Segment | Self::Plan | Self::Verdict | Self::Done => 512 << 20,
             Self::Slot => 256 << 20,
-            Self::Lease | Self::Run => 64 << 20,
+            Self::Lease | Self::Run | Self::Ack | Self::BrokenLease => 64 << 20,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::backend::ObjectName;
 use crate::catalog::{ResourceId, RunRecord, Snapshot, SnapshotEntry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, RunId, SnapshotId, TreeRoot};
+use crate::mutant::{Mutant, mutated};
 use crate::seal::ObjectKind;
 use crate::slots::{Slot, SlotListing};
 use crate::store::{Resolved, Store};
@@ -35,9 +36,16 @@ impl Store {
         }
     }
 
-    /// Lists all snapshots that can be read, and the objects that cannot.
+    /// Lists all snapshots that can be read and that no round of prune has forgotten, and the
+    /// objects that cannot be read.
     pub async fn snapshot_listing(&self) -> Result<SnapshotListing> {
-        Ok(decode_listing(self, self.list_slots().await?))
+        let slots = self.list_slots().await?;
+        // Read after the slots: what went meanwhile is named there.
+        let rounds = self.read_rounds().await?;
+        let mut listing = decode_listing(self, slots);
+        let exists = |entry: &SnapshotEntry| rounds.exists((&entry.lease, entry.slot), &entry.id);
+        listing.snapshots.retain(exists);
+        Ok(listing)
     }
 
     /// Reads all run records, oldest first.
@@ -107,11 +115,15 @@ impl Writer {
     /// *Cancel safety*: when dropped, a set may or may not be published; a later call settles it
     /// first.
     pub async fn publish(&self, snapshots: Vec<Snapshot>) -> Result<Vec<SnapshotId>> {
-        self.flush().await?;
         let records = snapshots
             .iter()
             .map(|snapshot| Bytes::from(snapshot.encode()))
             .collect();
+        if mutated(Mutant::SlotBeforePacks) {
+            let ids = self.publish_records(records).await?;
+            return self.flush().await.map(|()| ids);
+        }
+        self.flush().await?;
         self.publish_records(records).await
     }
 

@@ -2,14 +2,17 @@
 
 mod create;
 mod objects;
+#[cfg(feature = "fault-injection")]
+mod restart;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use crate::backend::Backend;
 use crate::content::ContentRef;
+use crate::disk::Disk;
 use crate::environment::{Environment, SystemEnvironment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, StoreId};
@@ -19,6 +22,7 @@ use crate::keys::passphrase::KdfParams;
 use crate::offload::{Offload, offload};
 use crate::pack::Location;
 use crate::pack::reader::PackReader;
+use crate::rounds::Rounds;
 use crate::slots::SlotCache;
 
 pub(crate) use self::objects::{Resolved, put_resolved};
@@ -70,11 +74,15 @@ struct Inner {
     backend: Arc<dyn Backend>,
     keys: Arc<Keys>,
     options: StoreOptions,
+    /// Where open packs are spooled.
+    disk: Arc<dyn Disk>,
     cache_dir: Option<PathBuf>,
     put_if_absent: bool,
     index: Arc<IndexCache>,
     packs: PackReader,
     slots: SlotCache,
+    /// What the rounds of prune said when they were last read.
+    rounds: RwLock<Arc<Rounds>>,
 }
 
 impl Store {
@@ -130,6 +138,10 @@ impl Store {
         crate::seal::open_local(&self.0.keys, purpose, name, record)
     }
 
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.0.disk
+    }
+
     pub(crate) fn keys(&self) -> &Arc<Keys> {
         &self.0.keys
     }
@@ -164,9 +176,32 @@ impl Store {
         self.0.index.may_hold(id)
     }
 
+    /// Returns what the rounds of prune said when they were last read.
+    pub(crate) fn rounds(&self) -> Arc<Rounds> {
+        Arc::clone(&self.0.rounds.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what the rounds say, unless something newer is known.
+    pub(crate) fn note_rounds(&self, rounds: &Arc<Rounds>) {
+        let mut known = self
+            .0
+            .rounds
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if rounds.progress() >= known.progress() {
+            *known = Arc::clone(rounds);
+        }
+    }
+
+    /// Finds all places of each chunk, except in packs that are dead.
     pub(crate) async fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
-        let ids = ids.to_vec();
-        self.index(move |index| index.locate(&ids)).await
+        let wanted = ids.to_vec();
+        let mut found = self.index(move |index| index.locate(&wanted)).await?;
+        let rounds = self.rounds();
+        for places in &mut found {
+            places.retain(|place| !rounds.is_dead(&place.pack));
+        }
+        Ok(found)
     }
 
     /// Finds places; when one is missing, reads new segments and looks again.

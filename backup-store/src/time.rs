@@ -30,6 +30,11 @@ impl Timestamp {
         self.0
     }
 
+    /// Returns year, month (1 to 12) and day (1 to 31) in UTC, by the Gregorian calendar.
+    pub fn date(self) -> (i64, i64, i64) {
+        civil_from_days(self.0.div_euclid(DAY_MS))
+    }
+
     /// Reads an RFC 3339 time with any offset; digits beyond the millisecond are cut off.
     ///
     /// *Shape*: `2026-11-22T08:30:00Z`, `2026-11-22T10:30:00.1234567+02:00`; a space may stand for
@@ -152,7 +157,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = civil_from_days(self.0.div_euclid(DAY_MS));
+        let (year, month, day) = self.date();
         if !(0..=9999).contains(&year) {
             return write!(f, "{} ms", self.0);
         }

@@ -8,7 +8,6 @@ mod slot_writer;
 mod upload;
 
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use bytes::Bytes;
 pub use self::content_writer::ContentWriter;
 pub use self::gatherer::{Gatherer, PageReceipt};
 use self::slot_writer::SlotWriter;
+use crate::disk::DiskLock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, LeaseId, PackId, RunId};
 use crate::offload::offload;
@@ -54,7 +54,7 @@ struct Inner {
     /// Held while a slot is put: slots are taken strictly in order.
     slots: tokio::sync::Mutex<SlotWriter>,
     /// Keeps other writers away from the spool directory until this one has ended.
-    spool_lock: std::sync::Mutex<Option<File>>,
+    spool_lock: std::sync::Mutex<Option<DiskLock>>,
 }
 
 impl Writer {

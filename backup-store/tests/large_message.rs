@@ -25,14 +25,20 @@ fn piece(number: u32) -> Vec<u8> {
     let mail = common::message(&[&bytes]);
     // One body of all the pieces: only the first has a head.
     let lines = mail.split_inclusive(|byte| *byte == b'\n');
-    let head = lines.take_while(|line| line.len() != 78).map(<[u8]>::len).sum();
+    let head = lines
+        .take_while(|line| line.len() != 78)
+        .map(<[u8]>::len)
+        .sum();
     let end = mail.len() - b"--b--\r\n".len();
     mail[if number == 0 { 0 } else { head }..end].to_vec()
 }
 
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -44,7 +50,9 @@ async fn a_message_of_150_mb_is_kept_and_read_in_bounded_memory() {
     let mut create = CreateOptions::default();
     create.kdf = KdfParams::minimum();
     let options = StoreOptions::default();
-    let store = Store::create(backend, &common::passphrase(), create, options).await.unwrap();
+    let store = Store::create(backend, &common::passphrase(), create, options)
+        .await
+        .unwrap();
     let begun = WriterOptions {
         run: RunId::from_bytes([1; 16]),
         spool_dir: directory.path().join("spool"),
@@ -61,7 +69,10 @@ async fn a_message_of_150_mb_is_kept_and_read_in_bounded_memory() {
     gatherer.commit().await.unwrap();
     writer.end().await.unwrap();
     assert!(content.length > 150_000_000);
-    assert!(content.chunk_ids().count() < 400, "decoded, and cut in large chunks");
+    assert!(
+        content.chunk_ids().count() < 400,
+        "decoded, and cut in large chunks"
+    );
 
     let mut reader = store.open_content(&content);
     let (mut number, mut expected) = (0, Vec::new());

@@ -33,7 +33,10 @@ async fn an_attachment_is_stored_once_for_messages_mailboxes_and_drives() {
     }
     writer.end().await.unwrap();
     let added = world.stored_bytes("packs/").await - before;
-    assert!(added < 100_000, "nothing but the second message's own words: {added}");
+    assert!(
+        added < 100_000,
+        "nothing but the second message's own words: {added}"
+    );
     for content in [&first_ref, &second_ref] {
         assert!(ids(content).is_superset(&ids(&small_file)));
         assert!(ids(content).is_superset(&ids(&large_file)));

@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use m365_simulator::{Fault, FaultPlan, FaultRule};
+
 use crate::support::{Said, World, assert_words, run_bare};
 
 #[track_caller]
@@ -108,6 +110,50 @@ fn a_missing_permission_is_22() {
     world.tenant().set_permissions(["Mail.ReadWrite"]);
     let said = world.run(&["backup", "--no-progress"]);
     check(&world, said, 22, "missing-permission");
+}
+
+#[test]
+fn quarantined_items_are_named_and_end_with_3_until_they_can_be_had() {
+    let world = World::with_store(31);
+    let corrupt = FaultRule::new("*/$value", Fault::CorruptItem)
+        .after(4)
+        .times(1);
+    world.tenant().set_faults(FaultPlan::new(1).with(corrupt));
+    let said = world.run(&["backup", "--no-progress"]).assert(3);
+    assert!(said.out.contains("quarantined: outlook:"), "{}", said.out);
+    assert!(said.out.contains("1 quarantined"), "{}", said.out);
+    assert!(
+        world.run(&["ls"]).assert(0).out.contains("(quarantined: "),
+        "ls shows it too"
+    );
+    world.tenant().set_faults(FaultPlan::default());
+    let healed = world.run(&["backup", "--json"]).assert(0).summary();
+    assert_eq!(healed["totals"]["quarantined"], 0);
+    assert!(!world.run(&["ls"]).assert(0).out.contains("(quarantined: "));
+}
+
+#[test]
+fn a_mailbox_that_cannot_be_read_makes_the_run_partial_and_spares_the_others() {
+    let world = World::with_store(32);
+    let user = world.tenant().users()[0].clone();
+    let denied = Fault::Refused(403, "ErrorAccessDenied".to_owned());
+    let refused = FaultRule::new("*mailFolders/delta*", denied).containing(&user.id);
+    world.tenant().set_faults(FaultPlan::new(1).with(refused));
+    let said = world.run(&["backup", "--no-progress"]).assert(4);
+    let failed = format!("failed: {}", user.principal_name);
+    assert!(said.out.contains(&failed), "{}", said.out);
+    world.tenant().set_faults(FaultPlan::default());
+    world.run(&["backup", "--json"]).assert(0);
+    world.run(&["check", "--all-data"]).assert(0);
+}
+
+#[test]
+fn throttling_beyond_patience_is_21() {
+    let world = World::with_store(33);
+    let for_hours = FaultRule::new("GET */users", Fault::Throttled(Some(7_200)));
+    world.tenant().set_faults(FaultPlan::new(1).with(for_hours));
+    let said = world.run(&["backup", "--no-progress"]);
+    check(&world, said, 21, "throttled");
 }
 
 #[test]

@@ -214,21 +214,30 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Replaces ids of eight and more hexadecimal digits, which are made anew in each run.
+/// Replaces ids, which are made anew in each run: eight and more hexadecimal digits, with or
+/// without the dashes of a UUID.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::new();
-    let mut word = String::new();
-    for c in text.chars().chain(['\n']) {
-        if c.is_ascii_hexdigit() {
-            word.push(c);
-            continue;
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, from) = rest.split_at(start);
+        let length = from
+            .find(|c: char| !c.is_ascii_hexdigit() && c != '-')
+            .unwrap_or(from.len());
+        let (word, after) = from.split_at(length);
+        let is_id = |part: &str| part.len() >= 8 && part.contains(|c: char| c.is_ascii_digit());
+        let is_uuid = word.len() == 36 && word.split('-').count() == 5;
+        plain.push_str(before);
+        if is_uuid {
+            plain.push_str("[ID]");
+        } else {
+            let parts = word.split('-');
+            let parts = parts.map(|part| if is_id(part) { "[ID]" } else { part });
+            plain.push_str(&parts.collect::<Vec<_>>().join("-"));
         }
-        let is_id = word.len() >= 8 && word.contains(|c: char| c.is_ascii_digit());
-        plain.push_str(if is_id { "[ID]" } else { &word });
-        word.clear();
-        plain.push(c);
+        rest = after;
     }
-    plain.pop();
+    plain.push_str(rest);
     plain
 }
 

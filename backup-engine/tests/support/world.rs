@@ -9,7 +9,7 @@ use backup_engine::{
 };
 use backup_store::catalog::{Browse, Container, Item, Snapshot, choose_parent};
 use backup_store::{
-    CreateOptions, InlineOffload, KdfParams, MemoryBackend, Passphrase, StopSignal, Store,
+    CreateOptions, InlineOffload, KdfParams, MemoryBackend, Offload, Passphrase, StopSignal, Store,
     StoreOptions,
 };
 use tokio::sync::Notify;
@@ -25,11 +25,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(source: &MemorySource) -> Self {
+        Self::with_offload(source, Arc::new(InlineOffload)).await
+    }
+
+    /// A world whose store works through `offload`.
+    pub(crate) async fn with_offload(source: &MemorySource, offload: Arc<dyn Offload>) -> Self {
         let backend = Arc::new(MemoryBackend::new());
         let mut create = CreateOptions::default();
         create.kdf = KdfParams::minimum();
         let options = StoreOptions {
-            offload: Arc::new(InlineOffload),
+            offload,
             ..StoreOptions::default()
         };
         let passphrase = Passphrase::new("correct horse");

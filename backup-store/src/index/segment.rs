@@ -146,8 +146,11 @@ mod tests {
 
     use super::*;
     use crate::environment::SystemEnvironment;
+    use crate::id::LeaseId;
     use crate::keys::tests::test_keys;
     use crate::pack::layout::BlockEntry;
+
+    const LEASE: LeaseId = LeaseId::from_bytes([9; 16]);
 
     fn table(blocks: &[Vec<u32>]) -> Table {
         let mut next = 0u8;
@@ -176,7 +179,7 @@ mod tests {
             let keys = test_keys();
             let sealers: Vec<_> = packs
                 .iter()
-                .map(|_| PackSealer::create(&keys, PackKind::Content, &SystemEnvironment).unwrap())
+                .map(|_| PackSealer::create(&keys, PackKind::Content, &LEASE, &SystemEnvironment).unwrap())
                 .collect();
             let tables = packs.iter().map(|blocks| table(blocks));
             let segment = Segment::new(PackKind::Content, sealers.iter().zip(tables));

@@ -1,11 +1,12 @@
 //! Creating and opening a store: config, key slots, epochs.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 
 use super::{CreateOptions, Inner, Resolved, Store, StoreOptions, put_resolved};
 use crate::backend::{Backend, ObjectName};
+use crate::disk::SystemDisk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{RunId, StoreId};
 use crate::index::cache::IndexCache;
@@ -122,13 +123,13 @@ impl Store {
         }))
     }
 
-    async fn assemble(
+    pub(super) async fn assemble(
         backend: Arc<dyn Backend>,
-        keys: Keys,
+        keys: impl Into<Arc<Keys>>,
         options: StoreOptions,
         put_if_absent: bool,
     ) -> Result<Self> {
-        let keys = Arc::new(keys);
+        let keys: Arc<Keys> = keys.into();
         let store = keys.store;
         let cache_dir = options
             .cache_dir
@@ -148,11 +149,13 @@ impl Store {
             backend,
             keys,
             options,
+            disk: Arc::new(SystemDisk),
             cache_dir,
             put_if_absent,
             index: Arc::new(index),
             packs,
             slots: SlotCache::default(),
+            rounds: RwLock::default(),
         }));
         store.refresh_index().await?;
         Ok(store)

@@ -1,6 +1,6 @@
 //! Beginning to write: the lease first, then the listings, then what a crash left behind.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::slot_writer::{SlotWriter, fence};
 use super::{Inner, Writer, WriterOptions};
-use crate::backend::{ObjectName, create_directories};
+use crate::backend::ObjectName;
+use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, RunId};
 use crate::offload::offload;
@@ -32,8 +33,9 @@ impl Store {
     /// [`ErrorKind::Unsupported`] when leases are to be fenced in a store whose backend has no
     /// honest create-only put.
     pub async fn begin(&self, options: WriterOptions) -> Result<Writer> {
-        let directory = options.spool_dir.clone();
-        let spool_lock = offload(self.offload().as_ref(), move || lock_spool(&directory)).await??;
+        let (disk, directory) = (Arc::clone(self.disk()), options.spool_dir.clone());
+        let lock = move || lock_spool(disk.as_ref(), &directory);
+        let spool_lock = offload(self.offload().as_ref(), lock).await??;
         let lease = LeaseId::random(self.environment().as_ref())?;
         self.put_lease(lease, &options).await?;
         for adopted in &options.adopts {
@@ -41,7 +43,7 @@ impl Store {
         }
         let listing = self.list_slots().await?;
         self.refresh_index().await?;
-        let spools = self.recover_spools(options.spool_dir).await?;
+        let spools = self.recover_spools(options.spool_dir, lease).await?;
         let token = listing.greatest_token().saturating_add(1);
         let writer = Writer(Arc::new(Inner {
             store: self.clone(),
@@ -77,31 +79,26 @@ impl Store {
         }
     }
 
-    async fn recover_spools(&self, directory: PathBuf) -> Result<Spools> {
-        let (keys, environment) = (Arc::clone(self.keys()), Arc::clone(self.environment()));
+    async fn recover_spools(&self, directory: PathBuf, lease: LeaseId) -> Result<Spools> {
+        let (disk, keys) = (Arc::clone(self.disk()), Arc::clone(self.keys()));
+        let environment = Arc::clone(self.environment());
         offload(self.offload().as_ref(), move || {
-            Spools::recover(directory, keys, environment)
+            Spools::recover(disk, directory, lease, keys, environment)
         })
         .await?
     }
 }
 
-fn lock_spool(directory: &Path) -> Result<File> {
+fn lock_spool(disk: &dyn Disk, directory: &Path) -> Result<DiskLock> {
     let object = format!("spool directory {}", directory.display());
     let failed = |cause| Error::from_io(ErrorKind::Local, &object, cause);
-    create_directories(directory).map_err(failed)?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(directory.join("lock"))
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
+    disk.create_directories(directory).map_err(failed)?;
+    match disk.lock(&directory.join("lock")) {
+        Ok(lock) => Ok(lock),
+        Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
             let words = format!("{object}: in use by another process or writer");
             Err(Error::new(ErrorKind::SpoolInUse, words))
         }
-        Err(TryLockError::Error(cause)) => Err(failed(cause)),
+        Err(cause) => Err(failed(cause)),
     }
 }

@@ -9,6 +9,7 @@ use crate::backend::ObjectName;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::RunId;
 use crate::index::segment::Segment;
+use crate::mutant::{Mutant, mutated};
 use crate::offload::offload;
 use crate::pack::PackKind;
 use crate::pack::spool::OpenPack;
@@ -104,6 +105,9 @@ impl Writer {
             (segment, plain, packs)
         })
         .await?;
+        if mutated(Mutant::SpoolDeletedEarly) {
+            self.0.spools.forget(&packs)?;
+        }
         match store.put_object(ObjectKind::Segment, &name, plain).await? {
             Resolved::Ours => {}
             Resolved::Other(_) => {
