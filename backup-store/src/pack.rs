@@ -141,14 +141,15 @@ impl PackSealer {
         header[..4].copy_from_slice(MAGIC);
         header[4] = LAYOUT;
         header[5] = kind.code();
-        header[8..12].copy_from_slice(&keys.epoch.to_le_bytes());
+        let epoch = keys.epoch();
+        header[8..12].copy_from_slice(&epoch.to_le_bytes());
         header[ID..LEASE].copy_from_slice(id.as_bytes());
         header[LEASE..SALT].copy_from_slice(lease.as_bytes());
         header[SALT..COMMITMENT].copy_from_slice(&salt);
-        let content = keys.content(keys.epoch)?;
+        let content = keys.content(epoch)?;
         let commitment = content.commitment(Purpose::PACK_COMMITMENT, &parts(&header));
         header[COMMITMENT..].copy_from_slice(&commitment);
-        Self::new(content, keys.store, kind, id, header)
+        Self::new(&content, keys.store, kind, id, header)
     }
 
     /// Checks a header that was read for pack `expected` (any pack, when absent).
@@ -182,7 +183,7 @@ impl PackSealer {
         if !commitment.try_into().is_ok_and(|found| same(found, &own)) {
             return Err(damaged("its key commitment does not match"));
         }
-        Self::new(content, keys.store, kind, id, header)
+        Self::new(&content, keys.store, kind, id, header)
     }
 
     fn new(

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::segment::Segment;
 use crate::offload::offload;
 use crate::pack::{PackKind, pack_id};
-use crate::seal::{ObjectKind, open_object, seal_object};
+use crate::seal::{ObjectKind, epoch_of, open_object, seal_object};
 
 /// Tries to put one object before giving up.
 const PUT_TRIES: u32 = 3;
@@ -90,6 +90,9 @@ impl Store {
         name: &ObjectName,
         sealed: Bytes,
     ) -> Result<Vec<u8>> {
+        if epoch_of(&sealed).is_some_and(|epoch| epoch > self.keys().epoch()) {
+            self.learn_epochs().await?;
+        }
         let (keys, name) = (Arc::clone(self.keys()), name.clone());
         let opened = offload(self.offload().as_ref(), move || {
             open_object(&keys, kind, name.as_str(), &sealed)

@@ -264,18 +264,13 @@ fn audience(tenant: &Tenant, scope: &str) -> Result<String, Denial> {
         ));
     };
     let resource = resource.trim_end_matches('/');
-    let urls = tenant.urls();
-    [&urls.graph, &urls.ews]
-        .into_iter()
-        .map(origin)
-        .find(|own| own.eq_ignore_ascii_case(resource))
-        .ok_or_else(|| {
-            Denial::new(
-                "invalid_resource",
-                500_011,
-                format!("The resource principal named {resource} was not found in the tenant."),
-            )
-        })
+    tenant.audience_of(resource).ok_or_else(|| {
+        Denial::new(
+            "invalid_resource",
+            500_011,
+            format!("The resource principal named {resource} was not found in the tenant."),
+        )
+    })
 }
 
 fn issue(tenant: &Tenant, audience: String) -> Answer {
