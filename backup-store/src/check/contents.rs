@@ -4,6 +4,8 @@ use super::Checker;
 use super::places::{Verdict, least_size};
 use super::report::{CheckDepth, Dependent, ProblemNumber, chain};
 use super::seen::{add, short};
+use crate::codec::Encoder;
+use crate::content::recipe::Recipe;
 use crate::pack::Location;
 use crate::{ChunkId, ContentRef, Result};
 
@@ -131,5 +133,8 @@ fn seen_key(content: &ContentRef) -> [u8; 16] {
     for chunk in content.chunk_ids() {
         hasher.update(chunk.as_bytes());
     }
+    let mut recipe = Encoder::new();
+    Recipe::encode(content.recipe.as_ref(), &mut recipe);
+    hasher.update(&recipe.finish());
     short(&hasher)
 }
