@@ -69,6 +69,8 @@ pub(crate) struct State {
     /// Attachments on their way in, by the token of their session.
     pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
     pub(crate) mail_uploads_opened: u64,
+    /// Limits, and what was used of them.
+    pub(crate) usage: crate::throttling::Usage,
     /// What goes wrong.
     pub(crate) faults: FaultPlan,
     /// Whether an Authorization header is ignored where an address is its own permission.
@@ -92,6 +94,7 @@ impl Tenant {
             ews: public_folders::Ews::new(seed),
             mail_uploads: BTreeMap::new(),
             mail_uploads_opened: 0,
+            usage: crate::throttling::Usage::default(),
             faults: FaultPlan::default(),
             tolerant_content: false,
             cast: Arc::default(),
