@@ -28,6 +28,7 @@ use crate::pack::reader::PackReader;
 use crate::rounds::Rounds;
 use crate::slots::SlotCache;
 
+pub(crate) use self::create::refuse_existing;
 pub(crate) use self::objects::{Resolved, put_resolved};
 use self::unlock::Holder;
 

@@ -8,6 +8,7 @@ use super::key_slots::seal_slot;
 use super::unlock::{Holder, get, open_keys};
 use super::{CreateOptions, Inner, Resolved, Store, StoreOptions, put_resolved};
 use crate::backend::{Backend, ObjectName};
+use crate::copy::replica_id;
 use crate::disk::SystemDisk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::StoreId;
@@ -131,10 +132,12 @@ impl Store {
     ) -> Result<Self> {
         let keys = Arc::new(keys);
         let store = keys.store;
-        let cache_dir = options
-            .cache_dir
-            .as_ref()
-            .map(|dir| dir.join(store.to_string()));
+        // A replica has the same id, and a cache of its own.
+        let place = match replica_id(backend.as_ref()).await? {
+            Some(replica) => format!("{store}-{replica}"),
+            None => store.to_string(),
+        };
+        let cache_dir = options.cache_dir.as_ref().map(|dir| dir.join(place));
         let directory = cache_dir.clone();
         let index = offload(options.offload.as_ref(), move || {
             IndexCache::open(directory.as_deref(), &store)
@@ -164,7 +167,7 @@ impl Store {
     }
 }
 
-async fn refuse_existing(backend: &dyn Backend) -> Result<()> {
+pub(crate) async fn refuse_existing(backend: &dyn Backend) -> Result<()> {
     let exists = |words: &str| Err(Error::new(ErrorKind::StoreExists, words));
     match get(backend, "config").await {
         Ok(_) => return exists("store: there is one at this place already"),
