@@ -346,3 +346,67 @@ fn no_output_shows_a_secret() {
         }
     }
 }
+
+#[cfg(feature = "reqwest")]
+#[test]
+fn the_network_stack_logs_no_secret_either() {
+    use m365_auth::{Proxy, ReqwestTransport, TransportOptions};
+    use m365_simulator::{Server, Tenant};
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let secrets = tracing::subscriber::with_default(subscriber, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let server = Server::start(Tenant::empty(1)).await.unwrap();
+            let (urls, app) = (server.urls().clone(), server.tenant().app());
+            let cloud = Cloud::from_urls("local", urls.login, urls.graph, urls.ews).unwrap();
+            let mut options = TransportOptions::default();
+            options.proxy = Proxy::Direct;
+            let transport: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(&options).unwrap());
+            let client = TokenClient::client_secret(
+                transport.clone(),
+                &cloud,
+                "contoso.example",
+                &app.client_id,
+                app.client_secret.as_str().into(),
+                Arc::new(m365_auth::SystemEnvironment),
+            );
+            let client = Arc::new(client.unwrap());
+            let token = client.token(&cloud.graph_audience()).await.unwrap();
+            let policy = OriginPolicy::new([&cloud.graph]).unwrap();
+            let door = AuthorizedTransport::new(transport, client, cloud.graph_audience(), policy);
+            let url = cloud
+                .graph
+                .join(&format!("v1.0/users/{CANARY}?$search={CANARY}"))
+                .unwrap();
+            let request = Request::get(url.as_str()).body(Body::empty()).unwrap();
+            assert_eq!(
+                door.send(request).await.unwrap().status(),
+                400,
+                "the option is not supported"
+            );
+            let token = token.secret().expose().to_owned();
+            [app.client_secret, token, CANARY.to_owned()]
+        })
+    });
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("answered"), "{log}");
+    for secret in secrets {
+        let place = log.find(&secret);
+        assert_eq!(
+            place,
+            None,
+            "{}",
+            &log[place.unwrap_or(0).saturating_sub(300)..]
+        );
+    }
+}
