@@ -14,3 +14,4 @@ pub(crate) use replica::replica_id;
 pub use report::{
     CopyDamage, CopyOptions, CopyProgress, CopyReport, Moved, ReplicaOptions, ReplicaReport,
 };
+pub(crate) use translate::mark_quarantined;

@@ -154,6 +154,22 @@ impl Store {
         Ok(changed)
     }
 
+    /// Puts a segment that was made from pack tables, and loads it.
+    pub(crate) async fn put_rebuilt_segment(&self, segment: Segment) -> Result<()> {
+        let id = crate::RunId::random(self.environment().as_ref())?;
+        let name = ObjectName::new(format!("segments/{id}"))?;
+        match self
+            .put_object(ObjectKind::Segment, &name, segment.encode())
+            .await?
+        {
+            Resolved::Ours => self.load_segment(&name, segment).await,
+            Resolved::Other(_) => {
+                let words = format!("object {name}: the name of a new segment is taken");
+                Err(Error::new(ErrorKind::Conflict, words))
+            }
+        }
+    }
+
     async fn load_segment(&self, name: &ObjectName, segment: Segment) -> Result<()> {
         let name = name.clone();
         self.index(move |index| index.insert(name.as_str(), &segment))
