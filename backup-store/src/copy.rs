@@ -10,6 +10,9 @@ mod replica;
 mod report;
 mod translate;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use replica::replica_id;
 pub use report::{
     CopyDamage, CopyOptions, CopyProgress, CopyReport, Moved, ReplicaOptions, ReplicaReport,

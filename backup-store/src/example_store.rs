@@ -190,6 +190,7 @@ fn run_record(run: RunId, snapshots: Vec<SnapshotId>) -> RunRecord {
         snapshots,
         unchanged: Vec::new(),
         failed: Vec::new(),
+        drift: None,
     }
 }
 
@@ -205,7 +206,7 @@ async fn backup(
     let gatherer = writer.gather(&resource.id);
     let mut edits = Vec::new();
     for number in 0..12 {
-        let length = if number == 0 {
+        let length = if number == 0 && owner == "alex" {
             300_000
         } else {
             500 + dice.below(9_000)

@@ -99,6 +99,10 @@ id_type!(
     PackId, 16, "pack id"
 );
 id_type!(
+    /// Names one index segment; never used twice.
+    SegmentId, 16, "segment id"
+);
+id_type!(
     /// Names one writer's lease.
     LeaseId, 16, "lease id"
 );
@@ -122,7 +126,15 @@ id_type!(
     /// Names one recipient of the root key, through all changes of its secret and of the root.
     RecipientId, 16, "recipient id"
 );
-random_id!(StoreId, PackId, LeaseId, SnapshotId, RunId, RecipientId);
+random_id!(
+    StoreId,
+    PackId,
+    SegmentId,
+    LeaseId,
+    SnapshotId,
+    RunId,
+    RecipientId
+);
 
 /// Points at the root node of an ordered tree of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -126,6 +126,10 @@ purposes! {
     PACK_NONCE = "pack nonce key";
     PACK_PADDING = "pack padding";
     PACK_COMMITMENT = "pack commitment";
+    SEGMENT = "segment key";
+    SEGMENT_NONCE = "segment nonce key";
+    SEGMENT_PADDING = "segment padding";
+    SEGMENT_COMMITMENT = "segment commitment";
     OBJECT = "object key";
     OBJECT_COMMITMENT = "object commitment";
     LOCAL_RECORD = "local record key";

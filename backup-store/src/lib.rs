@@ -49,7 +49,8 @@ pub use self::copy::{
 pub use self::environment::{Environment, SystemEnvironment};
 pub use self::error::{Error, ErrorKind, Result};
 pub use self::id::{
-    ChunkId, ContentHash, LeaseId, PackId, RecipientId, RunId, SnapshotId, StoreId, TreeRoot,
+    ChunkId, ContentHash, LeaseId, PackId, RecipientId, RunId, SegmentId, SnapshotId, StoreId,
+    TreeRoot,
 };
 pub use self::keys::key_file::KeyFile;
 pub use self::keys::kit::RecoveryKit;

@@ -4,6 +4,8 @@
 //! from the catalog key, its kind, its full name and the salt, and seals exactly one message, so
 //! that the nonce can be zero. The whole header and the place are associated data.
 
+pub(crate) mod messages;
+
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
 
@@ -23,7 +25,6 @@ pub(crate) const NONCE: usize = 12;
 /// Kinds of small sealed objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
-    Segment,
     Lease,
     Slot,
     Run,
@@ -38,7 +39,6 @@ pub(crate) enum ObjectKind {
 impl ObjectKind {
     fn code(self) -> u8 {
         match self {
-            Self::Segment => 3,
             Self::Lease => 4,
             Self::Slot => 5,
             Self::Run => 6,
@@ -52,13 +52,13 @@ impl ObjectKind {
 
     /// Tells whether the size of the object is hidden by padding.
     fn padded(self) -> bool {
-        matches!(self, Self::Segment | Self::Slot)
+        matches!(self, Self::Slot)
     }
 
     /// Largest plaintext in bytes; refused beyond, before anything is inflated.
     fn limit(self) -> usize {
         match self {
-            Self::Segment | Self::Plan | Self::Verdict | Self::Done => 512 << 20,
+            Self::Plan | Self::Verdict | Self::Done => 512 << 20,
             Self::Slot => 256 << 20,
             Self::Lease | Self::Run | Self::Ack | Self::BrokenLease => 64 << 20,
         }

@@ -269,6 +269,32 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
     )
 }
 
+fn drift() -> impl Strategy<Value = Drift> {
+    (any::<[u64; 8]>(), any::<bool>()).prop_map(|(counts, repaired)| {
+        let [
+            listed,
+            missing,
+            stale,
+            surplus,
+            surplus_bytes,
+            containers,
+            proved,
+            disproved,
+        ] = counts;
+        Drift {
+            listed,
+            missing,
+            stale,
+            surplus,
+            surplus_bytes,
+            containers,
+            proved,
+            disproved,
+            repaired,
+        }
+    })
+}
+
 fn run() -> impl Strategy<Value = RunRecord> {
     let ids = prop::collection::vec(any::<[u8; 16]>().prop_map(SnapshotId::from_bytes), 0..4);
     let resource = || text().prop_map(ResourceId::new);
@@ -284,9 +310,21 @@ fn run() -> impl Strategy<Value = RunRecord> {
         ids,
         unchanged,
         failed,
+        prop::option::of(drift()),
     )
         .prop_map(
-            |(run, set, started, finished, outcome, totals, snapshots, unchanged, failed)| {
+            |(
+                run,
+                set,
+                started,
+                finished,
+                outcome,
+                totals,
+                snapshots,
+                unchanged,
+                failed,
+                drift,
+            )| {
                 RunRecord {
                     run: RunId::from_bytes(run),
                     set,
@@ -297,6 +335,7 @@ fn run() -> impl Strategy<Value = RunRecord> {
                     snapshots,
                     unchanged,
                     failed,
+                    drift,
                 }
             },
         )

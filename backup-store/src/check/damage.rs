@@ -39,7 +39,7 @@ fn whole_store_is_clean_and_counted() {
             assert_eq!(report.snapshots, 4);
             // Each tree is one leaf, so that the second run has a leaf of its own.
             assert_eq!(report.items, 2 * (12 + 24));
-            assert!(report.bytes > 1_200_000, "{report:?}");
+            assert!(report.bytes > 600_000, "{report:?}");
             assert_eq!(report.unreferenced, Some(Unreferenced::default()));
             let packs = sample.objects.iter();
             let packs = packs
@@ -55,7 +55,7 @@ fn whole_store_is_clean_and_counted() {
                 }
                 _ => {
                     assert_eq!(report.packs, packs as u64);
-                    assert!(report.read_bytes > 1_200_000, "{report:?}");
+                    assert!(report.read_bytes > 600_000, "{report:?}");
                 }
             }
         }
@@ -81,7 +81,11 @@ fn draw_object<'a>(sample: &'a Sample, dice: &mut Dice) -> (&'a ObjectName, &'a 
         .iter()
         .map(|(name, _)| folder(name))
         .collect();
-    let chosen = folders.iter().nth(dice.below(folders.len())).unwrap();
+    let mut chosen = folders.iter().nth(dice.below(folders.len())).unwrap();
+    if ["config", "epochs", "keys", "leases"].contains(&chosen.as_str()) && dice.below(3) > 0 {
+        // What is refused at once says little: mostly packs, segments, sets and runs.
+        chosen = folders.iter().nth(dice.below(folders.len())).unwrap();
+    }
     let of_kind: Vec<_> = sample
         .objects
         .iter()
@@ -343,7 +347,7 @@ fn many_damages(first: u64, count: u64) {
         let count_of = |verdict| verdicts.get(&verdict).copied().unwrap_or(0);
         // A harness that hits nothing would find everything in order.
         assert!(count_of(Verdict::Refused) * 20 > count, "{verdicts:?}");
-        assert!(count_of(Verdict::Harmed) * 4 > count, "{verdicts:?}");
+        assert!(count_of(Verdict::Harmed) * 8 > count, "{verdicts:?}");
         assert!(count_of(Verdict::Reported) * 20 > count, "{verdicts:?}");
     });
 }

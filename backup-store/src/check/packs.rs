@@ -23,7 +23,7 @@ impl Checker<'_> {
         let mut indexed = HashSet::new();
         for (done, info) in (1..).zip(&listed) {
             match self.store.read_segment(&info.name).await {
-                Ok(segment) => indexed.extend(segment.packs.iter().map(|pack| pack.id)),
+                Ok(segment) => indexed.extend(segment.packs.iter().copied()),
                 Err(cause) => {
                     self.findings
                         .note(format!("object {}", info.name), chain(&cause));

@@ -115,7 +115,8 @@ impl Executor<'_> {
 
     async fn put_segment(&self, mut segment: Segment) -> Result<()> {
         segment.sort();
-        self.store.put_rebuilt_segment(segment).await
+        let (name, segment) = self.store.put_segment(segment).await?;
+        self.store.load_segment(&name, segment).await
     }
 
     /// Stores again what was found elsewhere.

@@ -104,7 +104,7 @@ impl Store {
         let mut indexed = HashSet::new();
         for info in self.backend().list("segments/").await? {
             match self.read_segment(&info.name).await {
-                Ok(segment) => indexed.extend(segment.packs.iter().map(|pack| pack.id)),
+                Ok(segment) => indexed.extend(segment.packs),
                 Err(cause) if super::salvage::is_damage(&cause) => {}
                 Err(cause) => return Err(cause),
             }
