@@ -112,7 +112,11 @@ fn trailers_that_point_anywhere_are_damage() {
             backend.put_new(&sealer.name, object.into()).await.unwrap();
             let store = sample.reopen(&backend, 1).await.unwrap();
             let error = store.packs().table(&sealer.id, size).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Damaged, "{offset} {sealed} {count}");
+            assert_eq!(
+                error.kind(),
+                ErrorKind::Damaged,
+                "{offset} {sealed} {count}"
+            );
         }
     });
 }
@@ -152,14 +156,19 @@ fn a_bomb_in_a_small_object_is_an_error() {
         let store = sample.reopen(&backend, 1).await.unwrap();
         // A slot may hold 256 MiB: one byte more is refused before it is sealed.
         let name = ObjectName::new(format!("snaps/{}.0", LeaseId::from_bytes([1; 16]))).unwrap();
-        let refused = store.seal(ObjectKind::Slot, &name, vec![0; (256 << 20) + 1]).await;
+        let refused = store
+            .seal(ObjectKind::Slot, &name, vec![0; (256 << 20) + 1])
+            .await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::TooLarge);
         // A set that counts more snapshots than it holds.
         let mut encoder = Encoder::new();
         encoder.raw(&[1, 0]);
         encoder.varint(1);
         encoder.varint(u64::from(u32::MAX));
-        let sealed = store.seal(ObjectKind::Slot, &name, encoder.finish()).await.unwrap();
+        let sealed = store
+            .seal(ObjectKind::Slot, &name, encoder.finish())
+            .await
+            .unwrap();
         backend.put_new(&name, sealed).await.unwrap();
         let error = store.snapshots().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Damaged);
@@ -290,7 +299,8 @@ fn a_tree_that_repeats_itself_is_checked_once() {
         let (mut of_left, mut of_whole) = (1u64, 1u64);
         for level in 1..=tree::LEVEL_MAX {
             let next_left = forger.node(level, &[(b"a", left, of_left)]).await;
-            let records: [(&[u8], ChunkId, u64); 2] = [(b"a", left, of_left), (b"b", whole, of_whole)];
+            let records: [(&[u8], ChunkId, u64); 2] =
+                [(b"a", left, of_left), (b"b", whole, of_whole)];
             whole = forger.node(level, &records).await;
             of_whole += of_left;
             left = next_left;
@@ -326,6 +336,10 @@ fn an_honest_table_of_the_forger_is_read() {
         let found: Table = open_table(&sealer, &place, &object[from..end]).unwrap();
         assert_eq!(found.blocks.len(), 1);
         let _: Arc<dyn Backend> = Arc::clone(store.backend());
-        assert!(NodeSource::get(&store, &ChunkId::from_bytes([7; 32])).await.is_err());
+        assert!(
+            NodeSource::get(&store, &ChunkId::from_bytes([7; 32]))
+                .await
+                .is_err()
+        );
     });
 }

@@ -47,7 +47,9 @@ async fn everything(store: &Store) -> Contents {
 
 /// Contents of items by what does not depend on the store: records name chunks, and ids differ.
 fn comparable(contents: &Contents, names: &BTreeMap<String, String>) -> Contents {
-    let of_items = contents.iter().filter(|(name, _)| name.split('/').count() == 4);
+    let of_items = contents
+        .iter()
+        .filter(|(name, _)| name.split('/').count() == 4);
     let renamed = of_items.map(|(name, bytes)| {
         let (snapshot, rest) = name.split_once('/').unwrap();
         let snapshot = names.get(snapshot).map_or(snapshot, String::as_str);
@@ -76,10 +78,16 @@ fn a_copy_holds_what_its_original_holds_and_is_made_once() {
         assert_eq!(comparable(&copied, &BTreeMap::new()), original);
         let check = target.check(CheckDepth::Contents, &|_| {}).await.unwrap();
         assert!(check.is_clean(), "{:?}", check.problems);
-        let before = target.stats(crate::StatsOptions::default(), &|_| {}).await.unwrap();
+        let before = target
+            .stats(crate::StatsOptions::default(), &|_| {})
+            .await
+            .unwrap();
         let again = copy(&source, &target).await;
         assert_eq!((again.copied.len(), again.known, again.bytes), (0, 4, 0));
-        let after = target.stats(crate::StatsOptions::default(), &|_| {}).await.unwrap();
+        let after = target
+            .stats(crate::StatsOptions::default(), &|_| {})
+            .await
+            .unwrap();
         assert_eq!(before.packs, after.packs);
         // Parents are those of the original, as far as they were copied.
         for entry in target.snapshots().await.unwrap() {
@@ -102,7 +110,9 @@ fn a_selection_is_copied_and_later_completed() {
         let source = sample.reopen(&sample.backend(), 1).await.unwrap();
         let (_, target) = foreign().await;
         let entries = source.snapshots().await.unwrap();
-        let later = entries.iter().filter(|entry| entry.snapshot.parent.is_some());
+        let later = entries
+            .iter()
+            .filter(|entry| entry.snapshot.parent.is_some());
         let later: Vec<SnapshotId> = later.map(|entry| entry.id).collect();
         let spool = tempfile::tempdir().unwrap();
         let options = CopyOptions {
@@ -127,7 +137,10 @@ fn what_is_damaged_is_copied_as_quarantined_and_keeps_nothing_else_back() {
     run(async {
         let sample = sample().await;
         let backend = sample.backend();
-        let pack = sample.objects.iter().filter(|(name, _)| name.as_str().starts_with("packs/"));
+        let pack = sample
+            .objects
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with("packs/"));
         let largest = pack.max_by_key(|(_, bytes)| bytes.len()).unwrap();
         backend.tamper(&largest.0, Some(largest.1.slice(..200)));
         let source = sample.reopen(&backend, 1).await.unwrap();
@@ -140,14 +153,21 @@ fn what_is_damaged_is_copied_as_quarantined_and_keeps_nothing_else_back() {
         let mut trouble = Vec::new();
         let readable = comparable(&read_all(&source, &mut trouble).await, &BTreeMap::new());
         assert!(!trouble.is_empty());
-        let items = report.damaged.iter().filter(|damage| damage.item.is_some()).count();
+        let items = report
+            .damaged
+            .iter()
+            .filter(|damage| damage.item.is_some())
+            .count();
         assert!(items > 0 && !readable.is_empty());
     });
 }
 
 async fn replica(sample: &Sample, primary: &Store) -> (MemoryBackend, Store) {
     let backend = MemoryBackend::new();
-    primary.create_replica(Arc::new(backend.clone())).await.unwrap();
+    primary
+        .create_replica(Arc::new(backend.clone()))
+        .await
+        .unwrap();
     let store = sample.reopen(&backend, 70).await.unwrap();
     (backend, store)
 }
@@ -160,13 +180,22 @@ fn a_replica_opens_with_the_same_passphrase_and_holds_the_same() {
         let (backend, there) = replica(&sample, &primary).await;
         assert!(there.snapshots().await.unwrap().is_empty());
         let options = ReplicaOptions::default();
-        let report = primary.fill_replica(&there, options, &|_| {}).await.unwrap();
-        assert!(report.is_complete() && report.snapshot_sets.objects >= 4, "{report:?}");
+        let report = primary
+            .fill_replica(&there, options, &|_| {})
+            .await
+            .unwrap();
+        assert!(
+            report.is_complete() && report.snapshot_sets.objects >= 4,
+            "{report:?}"
+        );
         let opened = open(&backend).await.unwrap();
         assert_eq!(everything(&opened).await, sample.contents);
         let check = opened.check(CheckDepth::AllData, &|_| {}).await.unwrap();
         assert!(check.is_clean() && check.remarks.is_empty(), "{check:?}");
-        let again = primary.fill_replica(&there, options, &|_| {}).await.unwrap();
+        let again = primary
+            .fill_replica(&there, options, &|_| {})
+            .await
+            .unwrap();
         assert_eq!((again.packs.objects, again.snapshot_sets.objects), (0, 0));
         assert!(again.known > report.packs.objects);
         let other = primary.create_replica(Arc::new(backend.clone())).await;
@@ -178,7 +207,10 @@ fn a_replica_opens_with_the_same_passphrase_and_holds_the_same() {
         let entry = opened.snapshots().await.unwrap().remove(0);
         writer.publish(vec![entry.snapshot]).await.unwrap();
         writer.end().await.unwrap();
-        let back = opened.fill_replica(&primary, options, &|_| {}).await.unwrap();
+        let back = opened
+            .fill_replica(&primary, options, &|_| {})
+            .await
+            .unwrap();
         assert_eq!(back.snapshot_sets.objects, 2, "{back:?}");
         assert_eq!(primary.snapshots().await.unwrap().len(), 5);
     });
@@ -198,7 +230,8 @@ fn a_snapshot_appears_in_a_replica_after_everything_that_it_needs() {
             let mut filling = std::pin::pin!(filling);
             let waker = std::task::Waker::noop();
             let mut context = std::task::Context::from_waker(waker);
-            while *told.lock().unwrap() < stop && filling.as_mut().poll(&mut context).is_pending() {}
+            while *told.lock().unwrap() < stop && filling.as_mut().poll(&mut context).is_pending() {
+            }
             let opened = sample.reopen(&seen, 71).await.unwrap();
             let check = opened.check(CheckDepth::AllData, &|_| {}).await.unwrap();
             assert!(check.harms_nothing(), "after {stop}: {:?}", check.problems);
@@ -219,7 +252,10 @@ fn a_damaged_object_is_not_copied_into_a_replica() {
             let primary = sample.reopen(&backend, 1).await.unwrap();
             let (there, store) = replica(&sample, &primary).await;
             let options = ReplicaOptions::default();
-            let report = primary.fill_replica(&store, options, &|_| {}).await.unwrap();
+            let report = primary
+                .fill_replica(&store, options, &|_| {})
+                .await
+                .unwrap();
             assert_eq!(report.damaged.len(), 1, "{prefix}: {report:?}");
             assert_eq!(report.damaged[0].0, name);
             assert!(there.get(&name, None).await.is_err());

@@ -86,7 +86,10 @@ impl PackReader {
         }
         if first.sealed as usize > BLOCK_LIMIT + OVERHEAD + 5 {
             let object = format_args!("pack {}", first.pack).to_string();
-            return Err(Error::damaged(object, "the index names a block that is too long"));
+            return Err(Error::damaged(
+                object,
+                "the index names a block that is too long",
+            ));
         }
         let run = contiguous(first, next);
         let sealer = self.sealer(&first.pack).await?;

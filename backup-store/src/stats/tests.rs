@@ -18,10 +18,17 @@ async fn counted(store: &Store) -> BTreeMap<SnapshotId, (u64, BTreeSet<ChunkId>)
         }
         let mut items = browse.items();
         while let Some(item) = items.next().await {
-            contents.extend(item.unwrap().representations.into_iter().map(|each| each.content));
+            contents.extend(
+                item.unwrap()
+                    .representations
+                    .into_iter()
+                    .map(|each| each.content),
+            );
         }
         let logical = contents.iter().map(|content| content.length).sum();
-        let chunks = contents.iter().flat_map(|content| content.chunk_ids().copied().collect::<Vec<_>>());
+        let chunks = contents
+            .iter()
+            .flat_map(|content| content.chunk_ids().copied().collect::<Vec<_>>());
         counted.insert(entry.id, (logical, chunks.collect()));
     }
     counted
@@ -47,7 +54,10 @@ fn figures_are_those_that_a_reader_counts() {
         let logical: u64 = counted.values().map(|(logical, _)| logical).sum();
         let all: BTreeSet<_> = counted.values().flat_map(|(_, chunks)| chunks).collect();
         assert_eq!(report.sizes.logical, logical);
-        assert_eq!(report.sizes.unique, length(&store, all.iter().copied()).await);
+        assert_eq!(
+            report.sizes.unique,
+            length(&store, all.iter().copied()).await
+        );
         assert!(report.sizes.stored < report.packs.bytes);
         assert!(report.sizes.dedup_ratio() > 1.2, "{report:?}");
         for snapshot in &report.snapshots {
@@ -59,16 +69,28 @@ fn figures_are_those_that_a_reader_counts() {
             let alone = length(&store, alone).await;
             let exclusive = snapshot.exclusive.unwrap();
             // Noise does not compress: what is stored is a little more than the plaintext.
-            assert!(exclusive >= alone / 2 && exclusive <= alone + alone / 10 + 500, "{exclusive} {alone}");
+            assert!(
+                exclusive >= alone / 2 && exclusive <= alone + alone / 10 + 500,
+                "{exclusive} {alone}"
+            );
         }
         for resource in &report.resources {
             assert_eq!((resource.snapshots, resource.items), (2, 24));
         }
-        let total: u64 = sample.objects.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let total: u64 = sample
+            .objects
+            .iter()
+            .map(|(_, bytes)| bytes.len() as u64)
+            .sum();
         assert_eq!(report.total_bytes(), total);
         let cheap = store.stats(StatsOptions::default(), &|_| {}).await.unwrap();
         assert_eq!(cheap.sizes, report.sizes);
-        assert!(cheap.snapshots.iter().all(|snapshot| snapshot.exclusive.is_none()));
+        assert!(
+            cheap
+                .snapshots
+                .iter()
+                .all(|snapshot| snapshot.exclusive.is_none())
+        );
     });
 }
 
@@ -89,6 +111,9 @@ fn the_temporary_table_is_removed() {
         let names: Vec<String> = files
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .collect();
-        assert!(!names.iter().any(|name| name.starts_with("stats-")), "{names:?}");
+        assert!(
+            !names.iter().any(|name| name.starts_with("stats-")),
+            "{names:?}"
+        );
     });
 }
