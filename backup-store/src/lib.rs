@@ -20,6 +20,7 @@ mod id;
 mod index;
 mod keys;
 mod mutant;
+mod nonces;
 mod offload;
 mod pack;
 mod reader;
