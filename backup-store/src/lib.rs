@@ -10,11 +10,15 @@ pub mod conformance;
 mod content;
 mod environment;
 mod error;
+#[cfg(test)]
+mod explore;
 mod id;
 mod index;
 mod keys;
+mod mutation;
 mod offload;
 mod pack;
+mod prune;
 mod reader;
 mod rounds;
 mod seal;

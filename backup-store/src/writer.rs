@@ -3,6 +3,7 @@
 mod begin;
 mod content_writer;
 mod gatherer;
+pub(crate) mod rules;
 mod slot_writer;
 mod upload;
 
