@@ -6,6 +6,7 @@ use crate::backend::ObjectName;
 use crate::catalog::{ResourceId, RunRecord, Snapshot, SnapshotEntry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, RunId, SnapshotId, TreeRoot};
+use crate::mutant::{Mutant, mutated};
 use crate::seal::ObjectKind;
 use crate::slots::{Slot, SlotListing};
 use crate::store::{Resolved, Store};
@@ -82,7 +83,8 @@ impl Store {
 
 impl Writer {
     /// Returns the snapshots that were there when this writer began: listed after its lease was
-    /// put, and after the adopted leases were fenced.
+    /// put, and after the adopted leases were fenced. Snapshots that prune has forgotten, or is
+    /// about to forget, are not among them.
     ///
     /// Sets that cannot be read are left out, with a warning in the log: a parent is then chosen
     /// among the others.
@@ -91,7 +93,11 @@ impl Writer {
             slots: self.listing().slots.clone(),
             damaged: Vec::new(),
         };
-        let listing = decode_listing(self.store(), listing);
+        let mut listing = decode_listing(self.store(), listing);
+        let rounds = self.rounds();
+        listing
+            .snapshots
+            .retain(|entry| rounds.may_be_parent((&entry.lease, entry.slot), &entry.id));
         for (name, cause) in &listing.damaged {
             tracing::warn!(%name, %cause, "a snapshot cannot be read");
         }
@@ -114,11 +120,15 @@ impl Writer {
     /// *Cancel safety*: when dropped, a set may or may not be published; a later call settles it
     /// first.
     pub async fn publish(&self, snapshots: Vec<Snapshot>) -> Result<Vec<SnapshotId>> {
-        self.flush().await?;
         let records = snapshots
             .iter()
             .map(|snapshot| Bytes::from(snapshot.encode()))
             .collect();
+        if mutated(Mutant::SlotBeforePacks) {
+            let ids = self.publish_records(records).await?;
+            return self.flush().await.map(|()| ids);
+        }
+        self.flush().await?;
         self.publish_records(records).await
     }
 

@@ -1,7 +1,12 @@
 //! Store: creating, opening, and reading what is in it.
 
 mod create;
+pub(crate) mod key_slots;
 mod objects;
+#[cfg(feature = "fault-injection")]
+mod restart;
+pub(crate) mod rotate;
+mod unlock;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,6 +15,7 @@ use bytes::Bytes;
 
 use crate::backend::Backend;
 use crate::content::ContentRef;
+use crate::disk::Disk;
 use crate::environment::{Environment, SystemEnvironment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, StoreId};
@@ -22,7 +28,9 @@ use crate::pack::reader::PackReader;
 use crate::rounds::Rounds;
 use crate::slots::SlotCache;
 
+pub(crate) use self::create::refuse_existing;
 pub(crate) use self::objects::{Resolved, put_resolved};
+use self::unlock::Holder;
 
 /// Bytes up to which hashing takes less than handing it over to another thread.
 pub(crate) const HASHED_INLINE: usize = 128 * 1024;
@@ -58,7 +66,7 @@ impl Default for StoreOptions {
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct CreateOptions {
-    /// Cost of guessing the passphrase.
+    /// Cost of guessing the passphrase, if it is one that opens the store first.
     pub kdf: KdfParams,
 }
 
@@ -70,7 +78,12 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     backend: Arc<dyn Backend>,
     keys: Arc<Keys>,
+    /// Who opened the store; with it a new key epoch can be opened without asking again.
+    holder: RwLock<Holder>,
+    config: Bytes,
     options: StoreOptions,
+    /// Where open packs are spooled.
+    disk: Arc<dyn Disk>,
     cache_dir: Option<PathBuf>,
     put_if_absent: bool,
     index: Arc<IndexCache>,
@@ -131,6 +144,10 @@ impl Store {
     /// *Errors*: [`ErrorKind::Damaged`] when it was changed, or sealed for something else.
     pub fn open_local(&self, purpose: &str, name: &[u8], record: &[u8]) -> Result<Vec<u8>> {
         crate::seal::open_local(&self.0.keys, purpose, name, record)
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.0.disk
     }
 
     pub(crate) fn keys(&self) -> &Arc<Keys> {

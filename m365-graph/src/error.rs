@@ -175,6 +175,10 @@ impl From<m365_auth::Error> for Error {
             Auth::TooLarge => (ErrorKind::TooLarge, "the answer is longer than allowed"),
             Auth::OriginRefused => (ErrorKind::OriginRefused, "the address is not allowed"),
             Auth::Throttled => (ErrorKind::Throttled, "the identity platform asks to wait"),
+            Auth::NotAdmitted => (
+                ErrorKind::Throttled,
+                "a limit does not admit the request now",
+            ),
             Auth::Service => (ErrorKind::Service, "the identity platform failed"),
             Auth::Malformed => (ErrorKind::Malformed, "an answer could not be understood"),
             _ => (ErrorKind::Credential, "no token could be had"),

@@ -60,6 +60,15 @@ pub enum Event<'a> {
         /// The fields that differ.
         fields: &'a [String],
     },
+    /// An item was written and could not be read back.
+    ItemUnread {
+        /// Its container's path.
+        path: &'a str,
+        /// Subject or file name.
+        name: &'a str,
+        /// Why.
+        cause: &'a str,
+    },
     /// The service asked to wait, or failed; nothing is sent for so long.
     Paused {
         /// How long.

@@ -72,7 +72,8 @@ pub async fn execute(
     });
     let whole = run.all().await?;
     let report = run.tally.report(!whole);
-    if report.outcome != RestoreOutcome::Interrupted {
+    // What could not be read back stays in the journal, so that the same plan verifies it.
+    if report.outcome != RestoreOutcome::Interrupted && report.unverified == 0 {
         run.execution.finish().await?;
     }
     observer.event(&Event::Finished { report: &report });

@@ -11,7 +11,7 @@ use crate::loss::Loss;
 pub enum RestoreOutcome {
     /// Everything planned was written or skipped for a known reason, and reads back equal.
     Complete,
-    /// It came to its end, but items failed or read back different.
+    /// It came to its end, but items failed, read back different, or not at all.
     CompleteWithErrors,
     /// It was stopped; executing the same plan again continues.
     Interrupted,
@@ -19,7 +19,8 @@ pub enum RestoreOutcome {
 
 /// Says what became of a plan.
 ///
-/// `planned = written + skipped + failed + remaining`, and `remaining` is zero unless interrupted.
+/// `planned = written + skipped + failed + remaining`, and `remaining` is zero unless interrupted;
+/// `written = verified + unverified`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RestoreReport {
@@ -41,6 +42,8 @@ pub struct RestoreReport {
     pub remaining: u64,
     /// Items read back after writing.
     pub verified: u64,
+    /// Items written that could not be read back; executing the plan again tries once more.
+    pub unverified: u64,
     /// Of `verified`, those that read back different.
     pub mismatched: u64,
     /// Bytes of content written by this execution.
@@ -49,6 +52,8 @@ pub struct RestoreReport {
     pub containers_created: u64,
     /// What read back different; the first [`DETAILS_MAX`].
     pub mismatches: Vec<ItemDetail>,
+    /// What could not be read back; the first [`DETAILS_MAX`].
+    pub unread: Vec<ItemDetail>,
     /// What failed; the first [`DETAILS_MAX`].
     pub failures: Vec<ItemDetail>,
     /// Containers that could not be made or finished; the first [`DETAILS_MAX`].
@@ -76,6 +81,7 @@ impl RestoreReport {
     /// Tells whether the counts add up.
     pub fn check(&self) -> bool {
         self.planned == self.written + self.skipped + self.failed + self.remaining
+            && self.written == self.verified + self.unverified
             && self.mismatched <= self.verified
             && self.resumed <= self.written
     }

@@ -277,6 +277,34 @@ async fn what_reads_back_different_is_reported_item_by_item() {
     assert_eq!(report.outcome, RestoreOutcome::CompleteWithErrors);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_back_is_unverified_until_the_plan_runs_again() {
+    let world = world().await;
+    let entry = snapshot(&world, Service::OneDrive, &mailbox()).await;
+    let target = MemoryTarget::new(Service::OneDrive).lying(Lying::Hides("deep.txt"));
+    let plan = planned(&world, &request(&entry, ConflictRule::Skip), &target).await;
+    let report = run(&world, &plan, &target).await.unwrap();
+    assert!(report.check());
+    assert_eq!(
+        (
+            report.written,
+            report.verified,
+            report.unverified,
+            report.mismatched
+        ),
+        (6, 5, 1, 0)
+    );
+    assert_eq!(report.unread[0].name, "deep.txt");
+    assert_eq!(report.outcome, RestoreOutcome::CompleteWithErrors);
+
+    target.mend();
+    let before = target.show();
+    let again = run(&world, &plan, &target).await.unwrap();
+    assert_eq!((again.verified, again.unverified, again.resumed), (6, 0, 6));
+    assert_eq!(again.outcome, RestoreOutcome::Complete);
+    assert_eq!(target.show(), before, "nothing is written twice");
+}
+
 /// Requests a stop once an item is written.
 #[derive(Debug)]
 struct StopAfterOne(StopSignal);

@@ -21,6 +21,8 @@
 
 pub(crate) mod answer;
 pub(crate) mod call;
+#[cfg(feature = "serve")]
+mod connect;
 pub(crate) mod content;
 mod directory;
 pub(crate) mod drives;
@@ -32,6 +34,8 @@ pub(crate) mod mail;
 pub(crate) mod route_name;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(feature = "serve")]
+pub mod tls;
 
 use std::io;
 

@@ -1,6 +1,7 @@
 //! Memory backend: objects in a map, for tests and simulation; clones share them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,15 @@ impl MemoryBackend {
         Self::default()
     }
 
+    /// Copies all objects as they are now into a place of its own.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let objects = self.lock().clone();
+        Self {
+            objects: Arc::new(Mutex::new(objects)),
+        }
+    }
+
     /// Replaces an object's bytes, as damage would; `None` takes the object away.
     ///
     /// For tests of damage: a real backend has no such operation.
@@ -32,6 +42,17 @@ impl MemoryBackend {
             Some(bytes) => objects.insert(name.clone(), bytes),
             None => objects.remove(name),
         };
+    }
+
+    /// Creates an object whose name is free.
+    pub(crate) fn insert_new(&self, name: &ObjectName, bytes: Bytes) -> Put {
+        match self.lock().entry(name.clone()) {
+            Entry::Occupied(_) => Put::AlreadyExists,
+            Entry::Vacant(place) => {
+                place.insert(bytes);
+                Put::Created
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectName, Bytes>> {
@@ -49,12 +70,7 @@ impl fmt::Debug for MemoryBackend {
 #[async_trait]
 impl Backend for MemoryBackend {
     async fn put_new(&self, name: &ObjectName, bytes: Bytes) -> Result<Put> {
-        let mut objects = self.lock();
-        if objects.contains_key(name) {
-            return Ok(Put::AlreadyExists);
-        }
-        objects.insert(name.clone(), bytes);
-        Ok(Put::Created)
+        Ok(self.insert_new(name, bytes))
     }
 
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes> {

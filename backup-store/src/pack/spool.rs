@@ -1,9 +1,8 @@
 //! Spool files: packs that are still open, append-only and durable up to the last sync.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
@@ -11,11 +10,12 @@ use super::layout::{
     BlockEntry, Payload, Table, decode_frame_entry, encode_frame_entry, open_block, seal_end,
 };
 use super::{BLOCK_LIMIT, Block, HEADER, OVERHEAD, PackKind, PackSealer, Role, TARGET_BYTES};
-use crate::backend::sync_directory;
+use crate::disk::{Disk, DiskFile};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, LeaseId};
 use crate::keys::Keys;
+use crate::mutant::{Mutant, mutated};
 
 /// How the names of spool files end.
 pub(crate) const EXTENSION: &str = "spool";
@@ -25,15 +25,16 @@ const HEAD: usize = 8 + OVERHEAD;
 /// An open pack and its spool file.
 pub(crate) struct OpenPack {
     pub(crate) sealer: PackSealer,
+    disk: Arc<dyn Disk>,
     path: PathBuf,
+    /// Appended to only while the state is locked; synced at any time.
+    file: Box<dyn DiskFile>,
     state: Mutex<State>,
     /// How much of the file is known to be on disk; held while syncing, so that one sync serves all.
     synced: Mutex<u64>,
-    sync_handle: File,
 }
 
 struct State {
-    file: File,
     /// Length of the spool file up to the last whole frame.
     length: u64,
     /// Length of the pack up to its last block.
@@ -60,6 +61,7 @@ pub(crate) enum Appended {
 impl OpenPack {
     /// Creates the spool file of a new pack.
     pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
         directory: &Path,
         keys: &Keys,
         kind: PackKind,
@@ -69,34 +71,29 @@ impl OpenPack {
         let sealer = PackSealer::create(keys, kind, lease, environment)?;
         let path = directory.join(format!("{}.{EXTENSION}", sealer.id));
         let failed = |cause| failed(&path, cause);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(failed)?;
-        file.write_all(&sealer.header).map_err(failed)?;
-        sync_directory(directory).map_err(failed)?;
-        Self::new(sealer, path.clone(), file, Vec::new(), HEADER as u64)
+        let file = disk.create_new(&path).map_err(failed)?;
+        file.append(&sealer.header).map_err(failed)?;
+        disk.sync_directory(directory).map_err(failed)?;
+        let place = (Arc::clone(disk), path.clone(), file);
+        Ok(Self::new(sealer, place, Vec::new(), HEADER as u64))
     }
 
     fn new(
         sealer: PackSealer,
-        path: PathBuf,
-        file: File,
+        (disk, path, file): (Arc<dyn Disk>, PathBuf, Box<dyn DiskFile>),
         blocks: Vec<SpoolBlock>,
         length: u64,
-    ) -> Result<Self> {
-        let sync_handle = file.try_clone().map_err(|cause| failed(&path, cause))?;
+    ) -> Self {
         let sealed: u64 = blocks
             .iter()
             .map(|block| u64::from(block.entry.sealed))
             .sum();
-        Ok(Self {
+        Self {
             sealer,
+            disk,
             path,
+            file,
             state: Mutex::new(State {
-                file,
                 length,
                 packed: HEADER as u64 + sealed,
                 blocks,
@@ -104,8 +101,7 @@ impl OpenPack {
                 closed: false,
             }),
             synced: Mutex::new(0),
-            sync_handle,
-        })
+        }
     }
 
     /// Seals and appends a block.
@@ -125,7 +121,7 @@ impl OpenPack {
         let head = self.sealer.seal(Role::Head, number, &[&head])?;
         let before = state.length;
         for part in [&head, &entries, &block] {
-            if let Err(cause) = state.file.write_all(part) {
+            if let Err(cause) = self.file.append(part) {
                 return Err(self.undo(&mut state, before, cause));
             }
         }
@@ -140,11 +136,7 @@ impl OpenPack {
 
     /// Cuts a half written frame off again; if even that fails, the pack takes no more.
     fn undo(&self, state: &mut State, length: u64, cause: io::Error) -> Error {
-        let cut = state.file.set_len(length);
-        let back = state.file.seek(SeekFrom::Start(length));
-        if cut.is_err() || back.is_err() {
-            state.closed = true;
-        }
+        state.closed |= self.file.truncate(length).is_err();
         failed(&self.path, cause)
     }
 
@@ -167,11 +159,11 @@ impl OpenPack {
     pub(crate) fn sync(&self) -> Result<()> {
         let wanted = self.lock().length;
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        if *synced >= wanted {
+        if *synced >= wanted || mutated(Mutant::SyncLeftOut) {
             return Ok(());
         }
         let length = self.lock().length;
-        if let Err(cause) = self.sync_handle.sync_data() {
+        if let Err(cause) = self.file.sync() {
             // What the disk holds is now unknown; a later sync would claim too much.
             self.close();
             return Err(failed(&self.path, cause));
@@ -201,8 +193,9 @@ impl OpenPack {
             })?;
             (block.offset, block.entry.clone())
         };
-        let mut file = File::open(&self.path).map_err(|cause| failed(&self.path, cause))?;
-        let sealed = read_at(&mut file, offset, entry.sealed as usize)
+        let file = self.disk.open(&self.path);
+        let sealed = file
+            .and_then(|file| file.read_at(offset, entry.sealed as usize))
             .map_err(|cause| failed(&self.path, cause))?;
         Ok(Block {
             plain: open_block(&self.sealer, number, entry.plain, &sealed)?,
@@ -216,11 +209,12 @@ impl OpenPack {
         self.sync()?;
         let table = self.table();
         let state = self.lock();
-        let mut file = File::open(&self.path).map_err(|cause| failed(&self.path, cause))?;
+        let file = self.disk.open(&self.path);
+        let file = file.map_err(|cause| failed(&self.path, cause))?;
         let mut pack = Vec::with_capacity(usize::try_from(state.packed * 17 / 16).unwrap_or(0));
         pack.extend_from_slice(&self.sealer.header);
         for block in &state.blocks {
-            let sealed = read_at(&mut file, block.offset, block.entry.sealed as usize);
+            let sealed = file.read_at(block.offset, block.entry.sealed as usize);
             pack.extend_from_slice(&sealed.map_err(|cause| failed(&self.path, cause))?);
         }
         pack.extend_from_slice(&seal_end(&self.sealer, &table, state.packed)?);
@@ -229,7 +223,7 @@ impl OpenPack {
 
     /// Deletes the spool file, once pack and segment are acknowledged.
     pub(crate) fn remove_file(&self) -> Result<()> {
-        match fs::remove_file(&self.path) {
+        match self.disk.remove(&self.path) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(failed(&self.path, cause)),
             _ => Ok(()),
         }
@@ -252,51 +246,48 @@ impl std::fmt::Debug for OpenPack {
 /// file is deleted then.
 ///
 /// *Errors*: [`ErrorKind::Damaged`] when the header is whole but not of this store.
-pub(crate) fn recover(path: &Path, keys: &Keys) -> Result<Option<OpenPack>> {
+pub(crate) fn recover(disk: &Arc<dyn Disk>, path: &Path, keys: &Keys) -> Result<Option<OpenPack>> {
     let failed = |cause| failed(path, cause);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
+    let file = disk.open(path).map_err(failed)?;
+    let size = file.length().map_err(failed)?;
     if size < HEADER as u64 {
         drop(file);
-        fs::remove_file(path).map_err(failed)?;
+        disk.remove(path).map_err(failed)?;
         return Ok(None);
     }
-    let header = read_at(&mut file, 0, HEADER).map_err(failed)?;
+    let header = file.read_at(0, HEADER).map_err(failed)?;
     let sealer = PackSealer::open(keys, &header, None).map_err(|cause| {
         let words = format!("spool file {}: not of this store", path.display());
         Error::new(cause.kind(), words).with_source(cause)
     })?;
     let mut blocks = Vec::new();
     let mut length = HEADER as u64;
-    while let Some(block) = read_frame(&mut file, &sealer, length, size, blocks.len()) {
+    while let Some(block) = read_frame(file.as_ref(), &sealer, length, size, blocks.len()) {
         length = block.offset + u64::from(block.entry.sealed);
         blocks.push(block);
     }
     if blocks.is_empty() {
         drop(file);
-        fs::remove_file(path).map_err(failed)?;
+        disk.remove(path).map_err(failed)?;
         return Ok(None);
     }
-    file.set_len(length).map_err(failed)?;
-    let pack = OpenPack::new(sealer, path.to_path_buf(), file, blocks, length)?;
+    file.truncate(length).map_err(failed)?;
+    let place = (Arc::clone(disk), path.to_path_buf(), file);
+    let pack = OpenPack::new(sealer, place, blocks, length);
     pack.close();
     Ok(Some(pack))
 }
 
 /// Reads one whole frame, block included; `None` where the whole frames end.
 fn read_frame(
-    file: &mut File,
+    file: &dyn DiskFile,
     sealer: &PackSealer,
     offset: u64,
     size: u64,
     number: usize,
 ) -> Option<SpoolBlock> {
     let number = u32::try_from(number).ok()?;
-    let head = read_at(file, offset, HEAD).ok()?;
+    let head = file.read_at(offset, HEAD).ok()?;
     let head = sealer.open_message(Role::Head, number, &head)?;
     let entries_length = u32::from_le_bytes(head.get(..4)?.try_into().ok()?);
     let block_length = u32::from_le_bytes(head.get(4..8)?.try_into().ok()?);
@@ -307,22 +298,18 @@ fn read_frame(
     {
         return None;
     }
-    let entries = read_at(file, entries_at, entries_length as usize).ok()?;
+    let entries = file.read_at(entries_at, entries_length as usize).ok()?;
     let entries = sealer.open_message(Role::Entries, number, &entries)?;
     let entry = decode_frame_entry(&entries).ok()?;
-    let sealed = read_at(file, block_at, block_length as usize).ok()?;
-    open_block(sealer, number, entry.plain, &sealed).ok()?;
+    let sealed = file.read_at(block_at, block_length as usize).ok()?;
+    let whole = open_block(sealer, number, entry.plain, &sealed);
+    if !mutated(Mutant::TornTailAccepted) {
+        whole.ok()?;
+    }
     (entry.sealed == block_length).then_some(SpoolBlock {
         entry,
         offset: block_at,
     })
-}
-
-fn read_at(file: &mut File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    file.seek(SeekFrom::Start(offset))?;
-    let mut bytes = vec![0; length];
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn failed(path: &Path, cause: io::Error) -> Error {

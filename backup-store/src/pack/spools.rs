@@ -1,7 +1,6 @@
 //! The spools of one writer: which packs are open, which wait for upload, what is in them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use super::layout::Payload;
 use super::spool::{Appended, EXTENSION, OpenPack, chunk_in, recover};
 use super::{Block, PackKind};
+use crate::disk::Disk;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, LeaseId, PackId};
@@ -21,6 +21,7 @@ pub(crate) const CLOSE_AFTER: Duration = Duration::from_secs(30);
 
 /// All packs of a writer that are not yet in a segment. Everything here blocks.
 pub(crate) struct Spools {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     /// The lease of the writer: what it opens is opened under it.
     lease: LeaseId,
@@ -46,14 +47,15 @@ struct State {
 impl Spools {
     /// Takes over a spool directory with whatever a crashed process left in it.
     pub(crate) fn recover(
+        disk: Arc<dyn Disk>,
         directory: PathBuf,
         lease: LeaseId,
         keys: Arc<Keys>,
         environment: Arc<dyn Environment>,
     ) -> Result<Self> {
         let mut state = State::default();
-        for path in spool_files(&directory)? {
-            if let Some(pack) = recover(&path, &keys)? {
+        for path in spool_files(disk.as_ref(), &directory)? {
+            if let Some(pack) = recover(&disk, &path, &keys)? {
                 let pack = Arc::new(pack);
                 for (number, entry) in (0..).zip(&pack.table().blocks) {
                     for (id, _) in &entry.chunks {
@@ -65,6 +67,7 @@ impl Spools {
             }
         }
         Ok(Self {
+            disk,
             directory,
             lease,
             keys,
@@ -114,6 +117,7 @@ impl Spools {
             return Ok(Arc::clone(pack));
         }
         let created = OpenPack::create(
+            &self.disk,
             &self.directory,
             &self.keys,
             kind,
@@ -167,6 +171,17 @@ impl Spools {
     /// Finds the pack here that holds a chunk.
     pub(crate) fn pack_of(&self, id: &ChunkId) -> Option<PackId> {
         self.lock().chunks.get(id).map(|(pack, _)| *pack)
+    }
+
+    /// Lists the packs that are closed, uploaded or not, and in no segment yet.
+    pub(crate) fn closed(&self) -> Vec<Arc<OpenPack>> {
+        let state = self.lock();
+        state
+            .full
+            .iter()
+            .chain(&state.uploaded)
+            .map(Arc::clone)
+            .collect()
     }
 
     /// Tells whether a pack is here.
@@ -270,21 +285,14 @@ impl std::fmt::Debug for Spools {
     }
 }
 
-fn spool_files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |cause| {
+fn spool_files(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>> {
+    let listed = disk.list(directory).map_err(|cause| {
         let object = format_args!("spool directory {}", directory.display());
         Error::from_io(ErrorKind::Local, object, cause)
-    };
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path
-            .extension()
+    });
+    let is_spool = |path: &PathBuf| {
+        path.extension()
             .is_some_and(|extension| extension == EXTENSION)
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
+    };
+    Ok(listed?.into_iter().filter(is_spool).collect())
 }

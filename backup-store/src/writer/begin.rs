@@ -1,45 +1,77 @@
 //! Beginning to write: the lease first, then the listings, then what a crash left behind.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::rules::{BeginStep, References, begin_order};
 use super::slot_writer::{SlotWriter, fence};
 use super::{Inner, Writer, WriterOptions};
-use crate::backend::{ObjectName, create_directories};
+use crate::backend::ObjectName;
+use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, RunId};
 use crate::offload::offload;
 use crate::pack::spools::Spools;
 use crate::seal::ObjectKind;
+use crate::slots::SlotListing;
 use crate::store::{Resolved, Store};
 
 /// What a lease object says.
 #[derive(Debug, Serialize, Deserialize)]
-struct Lease {
+pub(crate) struct Lease {
     lease: LeaseId,
     run: RunId,
-    adopts: Vec<LeaseId>,
+    pub(crate) adopts: Vec<LeaseId>,
+}
+
+impl Lease {
+    /// Reads a lease object.
+    pub(crate) fn decode(name: &ObjectName, plain: &[u8]) -> Result<Self> {
+        serde_json::from_slice(plain).map_err(|cause| {
+            Error::damaged(format_args!("object {name}"), "its record").with_source(cause)
+        })
+    }
 }
 
 impl Store {
     /// Begins to write: puts a lease, fences the adopted ones, lists what is published, and
-    /// uploads what a crashed run left in the spool directory.
+    /// uploads what a crashed run left in the spool directory. A change of the root key shows here:
+    /// what is written from now on is sealed under the newest.
     ///
     /// *Errors*: [`ErrorKind::SpoolInUse`] when another process has the spool directory;
+    /// [`ErrorKind::RecipientRemoved`] when the root key was changed without the recipient that
+    /// opened this store;
     /// [`ErrorKind::Unsupported`] when leases are to be fenced in a store whose backend has no
     /// honest create-only put.
     pub async fn begin(&self, options: WriterOptions) -> Result<Writer> {
-        let directory = options.spool_dir.clone();
-        let spool_lock = offload(self.offload().as_ref(), move || lock_spool(&directory)).await??;
+        let (disk, directory) = (Arc::clone(self.disk()), options.spool_dir.clone());
+        let lock = move || lock_spool(disk.as_ref(), &directory);
+        let spool_lock = offload(self.offload().as_ref(), lock).await??;
+        self.learn_epochs().await?;
         let lease = LeaseId::random(self.environment().as_ref())?;
-        self.put_lease(lease, &options).await?;
-        for adopted in &options.adopts {
-            fence(self, adopted).await?;
+        let mut references = References::default();
+        let mut listing = SlotListing::default();
+        for step in begin_order() {
+            match step {
+                BeginStep::PutLease => self.put_lease(lease, &options).await?,
+                BeginStep::FenceAdopted => {
+                    for adopted in &options.adopts {
+                        fence(self, adopted).await?;
+                    }
+                }
+                BeginStep::ReadRounds => references = References::new(self.read_rounds().await?),
+                BeginStep::Acknowledge => {
+                    if let Some(round) = references.unacknowledged() {
+                        self.put_ack(lease, round).await?;
+                        references.acknowledged(round);
+                    }
+                }
+                BeginStep::ListSlots => listing = self.list_slots().await?,
+            }
         }
-        let listing = self.list_slots().await?;
         self.refresh_index().await?;
         let spools = self.recover_spools(options.spool_dir, lease).await?;
         let token = listing.greatest_token().saturating_add(1);
@@ -48,11 +80,13 @@ impl Store {
             lease,
             token,
             listing,
+            references: std::sync::Mutex::new(references),
             spools: Arc::new(spools),
             uploading: tokio::sync::Mutex::new(()),
             slots: tokio::sync::Mutex::new(SlotWriter::new(lease)),
             spool_lock: std::sync::Mutex::new(Some(spool_lock)),
         }));
+        writer.reseal_absent().await?;
         writer.flush().await?;
         Ok(writer)
     }
@@ -78,30 +112,25 @@ impl Store {
     }
 
     async fn recover_spools(&self, directory: PathBuf, lease: LeaseId) -> Result<Spools> {
-        let (keys, environment) = (Arc::clone(self.keys()), Arc::clone(self.environment()));
+        let (disk, keys) = (Arc::clone(self.disk()), Arc::clone(self.keys()));
+        let environment = Arc::clone(self.environment());
         offload(self.offload().as_ref(), move || {
-            Spools::recover(directory, lease, keys, environment)
+            Spools::recover(disk, directory, lease, keys, environment)
         })
         .await?
     }
 }
 
-fn lock_spool(directory: &Path) -> Result<File> {
+fn lock_spool(disk: &dyn Disk, directory: &Path) -> Result<DiskLock> {
     let object = format!("spool directory {}", directory.display());
     let failed = |cause| Error::from_io(ErrorKind::Local, &object, cause);
-    create_directories(directory).map_err(failed)?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(directory.join("lock"))
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
+    disk.create_directories(directory).map_err(failed)?;
+    match disk.lock(&directory.join("lock")) {
+        Ok(lock) => Ok(lock),
+        Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
             let words = format!("{object}: in use by another process or writer");
             Err(Error::new(ErrorKind::SpoolInUse, words))
         }
-        Err(TryLockError::Error(cause)) => Err(failed(cause)),
+        Err(cause) => Err(failed(cause)),
     }
 }

@@ -86,6 +86,11 @@ impl References {
         true
     }
 
+    /// Notes a pack that this writer has written itself, whatever became of it since.
+    pub(crate) fn written(&mut self, pack: PackId) {
+        self.packs.insert(pack);
+    }
+
     /// Takes newer rounds; from now on what they condemn is absent.
     pub(crate) fn catch_up(&mut self, rounds: Arc<Rounds>, parents: &[SnapshotId]) -> CatchUp {
         if rounds.progress() >= self.rounds.progress() {

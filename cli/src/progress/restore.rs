@@ -115,6 +115,13 @@ impl Observer for RestoreProgress {
                 let fields = json!({ "path": path, "name": name, "fields": fields });
                 self.object("item_differs", fields);
             }
+            Event::ItemUnread {
+                path, name, cause, ..
+            } => {
+                self.line(&format!("not read back: {path}/{name}: {cause}"));
+                let fields = json!({ "path": path, "name": name, "cause": cause });
+                self.object("item_unread", fields);
+            }
             Event::Paused { wait, .. } => {
                 self.line(&format!(
                     "waiting {}, as the service asks",

@@ -4,7 +4,7 @@ use backup_store::catalog::Item;
 
 use super::container::Filling;
 use super::tally::Done;
-use super::{CREDIT_BYTES, CREDITS, Run, is_fatal};
+use super::{Attempt, CREDIT_BYTES, CREDITS, Run, is_fatal};
 use crate::conflict::{Decision, SkipReason};
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -29,6 +29,8 @@ enum Fate {
         record: EffectRecord,
         bytes: u64,
         resumed: bool,
+        /// Why it could not be read back, if so.
+        unread: Option<String>,
     },
     Skipped(SkipReason),
     Stopped,
@@ -51,6 +53,7 @@ impl Run<'_> {
                 record,
                 bytes,
                 resumed,
+                unread,
             }) => {
                 let (losses, differs) = (&record.losses, &record.differs);
                 self.tally.written(Done {
@@ -60,9 +63,14 @@ impl Run<'_> {
                     resumed,
                     losses,
                     differs,
+                    unread: unread.as_deref(),
                 });
                 self.observer
                     .event(&Event::ItemWritten { path, name, bytes });
+                if let Some(cause) = &unread {
+                    self.observer
+                        .event(&Event::ItemUnread { path, name, cause });
+                }
                 if !differs.is_empty() {
                     self.observer.event(&Event::ItemDiffers {
                         path,
@@ -129,8 +137,8 @@ impl Run<'_> {
                 name: &name,
             };
             let found = match self.repeat(|| self.target.find(self.store, &job)).await? {
-                super::Attempt::Done(found) => found,
-                super::Attempt::Stopped => return Ok(Some(Fate::Stopped)),
+                Attempt::Done(found) => found,
+                Attempt::Stopped => return Ok(Some(Fate::Stopped)),
             };
             match found {
                 Some(found) if !found.incomplete => record.id = found.id,
@@ -145,6 +153,7 @@ impl Run<'_> {
                 record,
                 bytes: 0,
                 resumed: true,
+                unread: None,
             }));
         }
         let way = Way {
@@ -280,7 +289,7 @@ impl Run<'_> {
         bytes: u64,
         resumed: bool,
     ) -> Result<Fate> {
-        use super::Attempt::{Done, Stopped};
+        use Attempt::{Done, Stopped};
         let job = WriteJob {
             item,
             container: &filling.ready.id,
@@ -288,11 +297,25 @@ impl Run<'_> {
         };
         // What was written is also read back when a stop is requested: one request, and the item
         // needs no second look.
-        record.differs = match self.read_back(&job, &record.id).await {
-            Ok(differs) => differs,
+        let unread = match self.read_back(&job, &record.id).await {
+            Ok(Done(differs)) => {
+                record.differs = differs;
+                None
+            }
+            Ok(Stopped) => Some("stopped before".to_owned()),
             Err(error) if is_fatal(&error) => return Err(error),
-            Err(error) => vec![format!("could not be read back: {}", describe(&error))],
+            Err(error) => Some(describe(&error)),
         };
+        if unread.is_some() {
+            // It stays logged as written: the next execution of the plan reads it back, and what
+            // it replaces stays until then.
+            return Ok(Fate::Written {
+                record,
+                bytes,
+                resumed,
+                unread,
+            });
+        }
         if let Some(old) = way.replaces.as_ref().filter(|_| record.differs.is_empty()) {
             match self.repeat(|| self.target.remove(old)).await? {
                 Done(()) => {}
@@ -314,19 +337,20 @@ impl Run<'_> {
             record,
             bytes,
             resumed,
+            unread: None,
         })
     }
 
-    async fn read_back(&self, job: &WriteJob<'_>, id: &str) -> Result<Vec<String>> {
+    async fn read_back(&self, job: &WriteJob<'_>, id: &str) -> Result<Attempt<Vec<String>>> {
         let mut tried = 0;
         loop {
             tried += 1;
             match self.target.verify(self.store, job, id).await {
-                Ok(differs) => return Ok(differs),
+                Ok(differs) => return Ok(Attempt::Done(differs)),
                 Err(error) => self.wait_after(tried, error)?,
             }
             if !self.pause.pass(self.stop).await {
-                return Ok(vec!["was not read back: stopped".to_owned()]);
+                return Ok(Attempt::Stopped);
             }
         }
     }

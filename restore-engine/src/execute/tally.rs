@@ -21,10 +21,12 @@ struct Counts {
     skipped: u64,
     failed: u64,
     verified: u64,
+    unverified: u64,
     mismatched: u64,
     bytes: u64,
     containers_created: u64,
     mismatches: Vec<ItemDetail>,
+    unread: Vec<ItemDetail>,
     failures: Vec<ItemDetail>,
     container_failures: Vec<ItemDetail>,
     container_failed: u64,
@@ -40,6 +42,8 @@ pub(super) struct Done<'a> {
     pub(super) resumed: bool,
     pub(super) losses: &'a [LossCode],
     pub(super) differs: &'a [String],
+    /// Why it could not be read back, if so.
+    pub(super) unread: Option<&'a str>,
 }
 
 impl Tally {
@@ -60,7 +64,13 @@ impl Tally {
     pub(super) fn written(&self, done: Done<'_>) {
         let mut counts = self.counts();
         counts.written += 1;
-        counts.verified += 1;
+        match done.unread {
+            None => counts.verified += 1,
+            Some(cause) => {
+                counts.unverified += 1;
+                push(&mut counts.unread, done.path, done.name, cause);
+            }
+        }
         counts.resumed += u64::from(done.resumed);
         counts.bytes += done.bytes;
         for code in done.losses {
@@ -99,7 +109,7 @@ impl Tally {
         let counts = self.counts();
         let reached = counts.written + counts.skipped + counts.failed;
         let remaining = self.planned.saturating_sub(reached);
-        let wrong = counts.failed + counts.mismatched + counts.container_failed;
+        let wrong = counts.failed + counts.mismatched + counts.unverified + counts.container_failed;
         let outcome = if stopped {
             RestoreOutcome::Interrupted
         } else if wrong > 0 {
@@ -117,10 +127,12 @@ impl Tally {
             failed: counts.failed,
             remaining,
             verified: counts.verified,
+            unverified: counts.unverified,
             mismatched: counts.mismatched,
             bytes: counts.bytes,
             containers_created: counts.containers_created,
             mismatches: counts.mismatches.clone(),
+            unread: counts.unread.clone(),
             failures: counts.failures.clone(),
             container_failures: counts.container_failures.clone(),
             losses: counts.losses.clone().into_vec(),

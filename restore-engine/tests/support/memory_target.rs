@@ -33,6 +33,8 @@ pub(crate) enum Lying {
     About(&'static str),
     /// Items of this name are refused.
     Refuses(&'static str),
+    /// Items of this name are written and cannot be read, until they are mended.
+    Hides(&'static str),
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +54,7 @@ struct State {
     next: u32,
     effects: u32,
     breaks: Option<(u32, Break)>,
+    mended: bool,
 }
 
 #[derive(Debug)]
@@ -93,7 +96,9 @@ impl MemoryTarget {
     }
 
     pub(crate) fn mend(&self) {
-        self.state.lock().unwrap().breaks = None;
+        let mut state = self.state.lock().unwrap();
+        state.breaks = None;
+        state.mended = true;
     }
 
     pub(crate) fn effects(&self) -> u32 {
@@ -361,6 +366,9 @@ impl Target for MemoryTarget {
     async fn verify(&self, store: &Store, job: &WriteJob<'_>, id: &str) -> Result<Vec<String>> {
         let wanted = stored(store, job.item).await?;
         let state = self.state.lock().unwrap();
+        if self.lying == Lying::Hides(leak(&job.item.name)) && !state.mended {
+            return Err(Error::new(ErrorKind::Service, "it cannot be read"));
+        }
         let Some(kept) = state.items.get(id) else {
             return Ok(vec!["is gone".into()]);
         };

@@ -6,7 +6,7 @@ use super::{directory, drives, login, mail};
 
 /// Answers one Graph request.
 pub(super) fn route(call: &Call) -> Outcome {
-    login::check_bearer(call, &call.tenant.urls().graph)?;
+    login::check_bearer(call, &call.tenant.home().graph)?;
     match call.keys().as_slice() {
         ["users", _, "drive" | "drives", ..] | ["drives", ..] => drives::route(call),
         ["users"] | ["users", _] | ["users", _, "mailboxsettings"] => directory::route(call),

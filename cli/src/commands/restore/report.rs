@@ -44,6 +44,7 @@ pub(super) fn done(out: &Output, plan: &RestorePlan, report: &RestoreReport) -> 
         ("failed", &report.failures),
         ("failed", &report.container_failures),
         ("differs", &report.mismatches),
+        ("not read back", &report.unread),
     ];
     for (word, details) in lists {
         for detail in details {
@@ -61,6 +62,12 @@ pub(super) fn done(out: &Output, plan: &RestorePlan, report: &RestoreReport) -> 
         words::count(report.mismatched),
         words::bytes(report.bytes),
     ))?;
+    if report.unverified > 0 {
+        out.note(&format!(
+            "{} could not be read back; run the same command again to verify",
+            words::counted(report.unverified, "item"),
+        ));
+    }
     if report.remaining > 0 {
         out.note(&format!(
             "{} are left; run the same command again, nothing is written twice",

@@ -176,7 +176,7 @@ pub(super) fn open_session(call: &Call, id: &str) -> Outcome {
 /// Answers a request to an upload session, on the content origin.
 pub(in crate::server) fn session(call: &Call) -> Outcome {
     let token = call.segment(1);
-    if call.header("authorization").is_some() {
+    if super::super::content::has_stray_token(call) {
         return Err(Refusal::new(
             401,
             "InvalidAudienceForResource",

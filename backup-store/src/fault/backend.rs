@@ -1,0 +1,120 @@
+//! Fault-injecting backend: does what a plan says instead of what it is asked.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::effect::{Change, Effect};
+use super::plan::{FaultPlan, Ruling, no_answer, no_room};
+use crate::backend::{Backend, Capabilities, ObjectInfo, ObjectName, Put};
+use crate::error::Result;
+
+/// Passes everything on to another backend, except where its plan says otherwise.
+///
+/// Once the machine has stopped, no call ever returns: whoever runs it waits for
+/// [`FaultPlan::stopped`] as well, and drops it.
+#[derive(Debug, Clone)]
+pub struct FaultBackend {
+    inner: Arc<dyn Backend>,
+    plan: FaultPlan,
+}
+
+impl FaultBackend {
+    /// Puts faults between a caller and `inner`.
+    pub fn new(inner: Arc<dyn Backend>, plan: FaultPlan) -> Self {
+        Self { inner, plan }
+    }
+
+    /// Lets all effects of earlier lives land that have not yet.
+    pub async fn land_all(&self) -> Result<()> {
+        self.land(true).await
+    }
+
+    async fn land(&self, all: bool) -> Result<()> {
+        for effect in self.plan.take_late(all) {
+            self.perform(&effect).await?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&self, effect: &Effect) -> Result<Put> {
+        match &effect.0 {
+            Change::Put(name, bytes) => self.inner.put_new(name, bytes.clone()).await,
+            Change::Delete(name) => self.inner.delete(name).await.map(|()| Put::Created),
+            // A disk belongs to one machine: nothing of it is under way after a crash.
+            Change::Disk(_) => Ok(Put::Created),
+        }
+    }
+
+    async fn effect(&self, name: &ObjectName, change: Change) -> Result<Put> {
+        self.land(false).await?;
+        let effect = Effect(change);
+        let ruling = self.plan.rule();
+        match ruling {
+            Ruling::Stopped => return std::future::pending().await,
+            Ruling::Fail => return Err(no_answer(format_args!("object {name}"))),
+            // A deletion needs no room.
+            Ruling::Full if matches!(effect.0, Change::Put(..)) => {
+                return Err(no_room(format_args!("object {name}")));
+            }
+            _ => {}
+        }
+        let mut answer = self.perform(&effect).await?;
+        if ruling == Ruling::DoTwice {
+            answer = self.perform(&effect).await?;
+        }
+        self.plan.note(effect);
+        match ruling {
+            Ruling::DoThenStop => {
+                self.plan.stop();
+                std::future::pending().await
+            }
+            Ruling::DoThenFail => Err(no_answer(format_args!("object {name}"))),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Lets a read pass, fail, or hang for ever after the machine has stopped.
+    async fn read(&self, object: &str, list: bool) -> Result<()> {
+        if self.plan.is_stopped() {
+            std::future::pending::<()>().await;
+        }
+        let (fails, wait) = self.plan.rule_read();
+        if list && !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        if fails {
+            return Err(no_answer(object));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Backend for FaultBackend {
+    async fn put_new(&self, name: &ObjectName, bytes: Bytes) -> Result<Put> {
+        self.effect(name, Change::Put(name.clone(), bytes)).await
+    }
+
+    async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes> {
+        self.read(name.as_str(), false).await?;
+        self.inner.get(name, range).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        self.read(prefix, true).await?;
+        self.inner.list(prefix).await
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<()> {
+        self.effect(name, Change::Delete(name.clone()))
+            .await
+            .map(drop)
+    }
+
+    async fn probe(&self) -> Result<Capabilities> {
+        self.inner.probe().await
+    }
+}
