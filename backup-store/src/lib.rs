@@ -61,6 +61,10 @@ pub use self::keys::unlock::{RecipientKind, Unlock};
 #[cfg(feature = "tokio")]
 pub use self::offload::TokioOffload;
 pub use self::offload::{InlineOffload, Job, Offload, offload};
+pub use self::prune::{
+    Amount, Fencing, PruneOptions, PruneOutcome, PrunePhase, PruneProgress, PruneReport,
+    RepackOptions,
+};
 pub use self::reader::ContentReader;
 pub use self::rounds::RoundNumber;
 pub use self::seal::FORMAT_VERSION;

@@ -4,7 +4,7 @@ pub(crate) mod begin;
 mod content_writer;
 mod cutter;
 mod gatherer;
-mod keep_up;
+pub(crate) mod keep_up;
 pub(crate) mod rules;
 pub(crate) mod slot_writer;
 mod upload;

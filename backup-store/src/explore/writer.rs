@@ -24,6 +24,8 @@ pub(super) struct Script {
     pub(super) keep_ups: u8,
     /// How often it may take a new lease.
     pub(super) leases: u8,
+    /// Whether it puts pack and segment at once and never ends its lease: fewer orders.
+    pub(super) brief: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -178,10 +180,7 @@ impl WriterActor {
             Stage::Begin(at) => self.begin(world, at),
             Stage::Store => self.store(world, coverage),
             Stage::Segment(pack) => {
-                world.segments.insert(pack);
-                world.cache.insert(pack, self.script.chunk);
-                let usable = self.references.admit(&pack);
-                self.stage = if usable { Stage::Ready } else { Stage::Store };
+                self.segment(world, pack);
                 "puts a segment"
             }
             Stage::Ready => self.publish(world, coverage),
@@ -286,6 +285,9 @@ impl WriterActor {
         let (lease, chunks) = (self.lease, self.script.chunk);
         world.packs.insert(pack, Pack { lease, chunks });
         self.stage = Stage::Segment(pack);
+        if self.script.brief {
+            self.segment(world, pack);
+        }
         "puts a pack"
     }
 
@@ -313,6 +315,13 @@ impl WriterActor {
         "copies"
     }
 
+    fn segment(&mut self, world: &mut World, pack: PackId) {
+        world.segments.insert(pack);
+        world.cache.insert(pack, self.script.chunk);
+        let usable = self.references.admit(&pack);
+        self.stage = if usable { Stage::Ready } else { Stage::Store };
+    }
+
     fn publish(&mut self, world: &mut World, coverage: &mut Coverage) -> &'static str {
         let (id, content) = self.snapshot();
         let body = if is_active(Mutant::CommitRecordThenSnapshot) {
@@ -338,7 +347,11 @@ impl WriterActor {
             return "puts a commit record";
         }
         world.published.insert(id);
-        self.stage = Stage::End;
+        self.stage = if self.script.brief {
+            Stage::Over
+        } else {
+            Stage::End
+        };
         "publishes"
     }
 }

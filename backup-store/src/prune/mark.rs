@@ -118,7 +118,10 @@ impl<'a> Marker<'a> {
     fn value(&mut self, key: &[u8], value: &[u8], values: Values) -> Result<()> {
         if values == Values::Containers {
             let container = Container::decode(key, value)?;
-            container.properties.iter().for_each(|content| self.content(content));
+            container
+                .properties
+                .iter()
+                .for_each(|content| self.content(content));
         } else {
             let item = Item::decode(key, value)?;
             let contents = item.representations.iter().map(|each| &each.content);

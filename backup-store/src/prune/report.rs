@@ -78,7 +78,10 @@ impl PruneOptions {
         };
         Policy {
             forget: self.forget.difference(&self.pins).copied().collect(),
-            repack_below_percent: self.repack.as_ref().map_or(0, |repack| repack.below_percent),
+            repack_below_percent: self
+                .repack
+                .as_ref()
+                .map_or(0, |repack| repack.below_percent),
             fencing,
             put_if_absent,
         }
