@@ -13,6 +13,8 @@ mod disk;
 mod environment;
 mod error;
 #[cfg(test)]
+mod example_store;
+#[cfg(test)]
 mod explore;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
@@ -21,10 +23,12 @@ mod index;
 mod keys;
 mod mutant;
 mod mutation;
+mod nonces;
 mod offload;
 mod pack;
 mod prune;
 mod reader;
+mod repair;
 mod rounds;
 mod seal;
 mod slots;
@@ -66,6 +70,9 @@ pub use self::prune::{
     RepackOptions,
 };
 pub use self::reader::ContentReader;
+pub use self::repair::{
+    Refetch, RepairOptions, RepairPhase, RepairPlan, RepairProgress, RepairReport, SnapshotRepair,
+};
 pub use self::rounds::RoundNumber;
 pub use self::seal::FORMAT_VERSION;
 pub use self::snapshots::SnapshotListing;
