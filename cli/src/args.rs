@@ -10,7 +10,7 @@ mod restore;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use backup::{BackupArgs, InitArgs};
+pub(crate) use backup::{BackupArgs, InitArgs, SyncCheckArgs};
 pub(crate) use browse::{FindArgs, LsArgs, SnapshotFilter, SnapshotsArgs};
 pub(crate) use care::{CheckArgs, CopyArgs, StatsArgs};
 pub(crate) use global::GlobalArgs;
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Back up what changed since the last run
     Backup(BackupArgs),
+    /// Compare the whole tenant with the catalog, and repair what differs
+    SyncCheck(SyncCheckArgs),
     /// List the snapshots in a store
     Snapshots(SnapshotsArgs),
     /// List what is in a snapshot
@@ -77,7 +79,10 @@ pub(crate) enum Command {
 impl Command {
     /// Tells whether a first Ctrl-C lets the command come to a clean end by itself.
     pub(crate) fn stops_gracefully(&self) -> bool {
-        matches!(self, Self::Backup(_) | Self::Restore(_))
+        matches!(
+            self,
+            Self::Backup(_) | Self::SyncCheck(_) | Self::Restore(_)
+        )
     }
 }
 

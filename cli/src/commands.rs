@@ -11,3 +11,4 @@ pub(crate) mod ls;
 pub(crate) mod restore;
 pub(crate) mod snapshots;
 pub(crate) mod stats;
+pub(crate) mod sync_check;

@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) selection: Selection,
     #[serde(default)]
     pub(crate) parallelism: Parallelism,
+    #[serde(default)]
+    pub(crate) sync_check: SyncCheck,
 }
 
 /// Which tenant, and as whom.
@@ -92,6 +94,20 @@ pub(crate) enum Users {
 pub(crate) struct Parallelism {
     pub(crate) resources: usize,
     pub(crate) requests_per_resource: usize,
+}
+
+/// How often the Data Synchronization Check is made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct SyncCheck {
+    /// Days from one check to the next; 0 disables it.
+    pub(crate) interval_days: u32,
+}
+
+impl Default for SyncCheck {
+    fn default() -> Self {
+        Self { interval_days: 60 }
+    }
 }
 
 impl Default for CloudChoice {

@@ -64,6 +64,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<Exit> {
         Command::Demo(args) => demo::run(&context, args).await,
         Command::Init(args) => commands::init::run(&context, args).await,
         Command::Backup(args) => commands::backup::run(&context, args).await,
+        Command::SyncCheck(args) => commands::sync_check::run(&context, args).await,
         Command::Snapshots(args) => commands::snapshots::run(&context, args).await,
         Command::Ls(args) => commands::ls::run(&context, args).await,
         Command::Find(args) => commands::find::run(&context, args).await,

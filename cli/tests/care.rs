@@ -167,3 +167,29 @@ fn figures_add_up_and_a_sample_says_how_sure_it_is() {
     let said = world.run(&["check", "--sample", "0"]).assert(2);
     assert!(said.err.contains("no share to check"), "{}", said.err);
 }
+
+#[test]
+fn a_synchronization_check_of_a_quiet_tenant_finds_no_drift() {
+    let world = World::with_store(47);
+    world.run(&["backup", "-q"]).assert(0);
+    world.tenant().change(&ChangeSpec {
+        amount: 40,
+        ..ChangeSpec::default()
+    });
+    let said = world.run(&["sync-check", "--dry-run", "--json"]).assert(0);
+    let dry = said.summary()["drift"].clone();
+    let seen = |value: &serde_json::Value| value["listed"].as_u64().unwrap();
+    assert!(seen(&dry) > 0);
+    for kind in ["missing", "stale", "surplus", "containers", "disproved"] {
+        assert_eq!(dry[kind], 0, "{kind}: {dry}");
+    }
+    assert_eq!(dry["repaired"], false);
+    let said = world.run(&["sync-check"]).assert(0);
+    assert!(
+        said.out.contains("catalog and service agree"),
+        "{}",
+        said.out
+    );
+    let fresh = world.run(&["backup", "--json"]).assert(0).summary();
+    assert_eq!(fresh["drift"], serde_json::Value::Null, "it is not due yet");
+}
