@@ -12,7 +12,10 @@ use clap_complete::Shell;
 
 pub(crate) use backup::{BackupArgs, InitArgs, SyncCheckArgs};
 pub(crate) use browse::{FindArgs, LsArgs, SnapshotFilter, SnapshotsArgs};
-pub(crate) use care::{CheckArgs, CopyArgs, StatsArgs};
+pub(crate) use care::{
+    CheckArgs, CopyArgs, PruneArgs, PruneHow, RepairArgs, RetentionArgs, RetentionCommand,
+    StatsArgs,
+};
 pub(crate) use global::GlobalArgs;
 pub(crate) use key::{AddKeyArgs, ChangeKeyArgs, KeepArgs, KeyArgs, KeyCommand, RemoveKeyArgs};
 pub(crate) use restore::{Conflict, RestoreArgs};
@@ -60,6 +63,12 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Check that everything in a store can be read
     Check(CheckArgs),
+    /// Bring back what is damaged, where somebody still has it
+    Repair(RepairArgs),
+    /// Show which snapshots are kept and why, or forget the others
+    Retention(RetentionArgs),
+    /// Remove what nothing needs
+    Prune(PruneArgs),
     /// Measure what a store holds and takes
     Stats(StatsArgs),
     /// Copy snapshots into another store, or bring a replica up to date

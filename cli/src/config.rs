@@ -30,6 +30,25 @@ pub(crate) struct Config {
     pub(crate) parallelism: Parallelism,
     #[serde(default)]
     pub(crate) sync_check: SyncCheck,
+    #[serde(default)]
+    pub(crate) retention: Retention,
+}
+
+/// Which snapshots are kept; without any rule all are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Retention {
+    pub(crate) keep_last: u32,
+    pub(crate) keep_within_days: u32,
+    pub(crate) hourly: u32,
+    pub(crate) daily: u32,
+    pub(crate) weekly: u32,
+    pub(crate) monthly: u32,
+    pub(crate) yearly: u32,
+    /// Snapshots that are kept whatever the rules say, by id or its first digits.
+    pub(crate) pins: Vec<String>,
+    /// Owners, or resources, of whom every snapshot is kept.
+    pub(crate) hold: Vec<String>,
 }
 
 /// Which tenant, and as whom.
