@@ -99,7 +99,9 @@ async fn measure(out: &Output, open: &OpenStore, options: &PruneOptions) -> Resu
             _ => "working",
         };
         let total = progress.total.map(words::count);
-        let total = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let total = total
+            .map(|total| format!(" of {total}"))
+            .unwrap_or_default();
         ticker.show(&format!("{phase}: {}{total}", words::count(progress.done)));
     };
     let pruned = open.store.prune(options, &tell).await;

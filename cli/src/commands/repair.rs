@@ -68,7 +68,10 @@ pub(crate) async fn run(context: &Context, args: RepairArgs) -> Result<Exit> {
         words::counted(report.chunks, "chunk"),
         words::bytes(report.bytes),
         words::counted(report.objects, "object"),
-        words::counted(report.republished + report.repaired.len() as u64, "snapshot"),
+        words::counted(
+            report.republished + report.repaired.len() as u64,
+            "snapshot"
+        ),
         words::count(report.repaired.len() as u64),
         words::counted(report.quarantined, "item"),
     ))?;
@@ -96,7 +99,9 @@ fn show(ticker: &Ticker, progress: RepairProgress) {
         _ => "working",
     };
     let total = progress.total.map(words::count);
-    let total = total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let total = total
+        .map(|total| format!(" of {total}"))
+        .unwrap_or_default();
     ticker.show(&format!("{phase}: {}{total}", words::count(progress.done)));
 }
 
@@ -132,7 +137,10 @@ fn describe_plan(out: &Output, plan: &RepairPlan) -> Result<()> {
         words::counted(plan.chunks, "chunk"),
         words::bytes(plan.bytes),
         words::counted(plan.objects.len() as u64, "object"),
-        words::counted((plan.republished.len() + plan.snapshots.len()) as u64, "snapshot"),
+        words::counted(
+            (plan.republished.len() + plan.snapshots.len()) as u64,
+            "snapshot"
+        ),
     ))?;
     if plan.lost_chunks > 0 {
         out.line(&format!(

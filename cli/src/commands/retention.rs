@@ -116,8 +116,15 @@ fn show(out: &Output, entries: &[SnapshotEntry], plan: &RetentionPlan) -> Result
             short_id(&one.snapshot.to_string()),
             words::time(one.finished),
             resource.map(|it| it.owner.clone()).unwrap_or_default(),
-            resource.map(|it| it.service.to_string()).unwrap_or_default(),
-            if one.kept.is_empty() { "forget" } else { "keep" }.to_owned(),
+            resource
+                .map(|it| it.service.to_string())
+                .unwrap_or_default(),
+            if one.kept.is_empty() {
+                "forget"
+            } else {
+                "keep"
+            }
+            .to_owned(),
             reasons(&one.kept),
         ]);
     }
