@@ -53,8 +53,8 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("oauth2", &["m365-auth"], "tokens have one source"),
     (
         "clap",
-        &["m365-backup"],
-        "only the cli knows a command line",
+        &["m365-backup", "m365-simulator"],
+        "only programs know a command line",
     ),
     (
         "indicatif",
