@@ -67,7 +67,11 @@ const FENCED: &[(&str, &[&str], &str)] = &[
         &["m365-backup"],
         "a library never installs a subscriber",
     ),
-    ("aes-gcm", &["backup-store"], "sealing has one place"),
+    (
+        "aes-gcm",
+        &["backup-store", "m365-auth"],
+        "the store seals, and the token file",
+    ),
     (
         "quick-xml",
         &["m365-ews", "m365-simulator"],
