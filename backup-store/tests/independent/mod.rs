@@ -8,6 +8,10 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::precedence,
     reason = "each test uses its own share"
 )]
 
