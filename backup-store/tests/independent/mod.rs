@@ -49,6 +49,8 @@ pub struct Reader<'a> {
     dead: Vec<Id>,
     rounds: records::Rounds,
     places: BTreeMap<Hash, Vec<Place>>,
+    /// Packs whose tables cannot be read, each with the cause.
+    pub trouble: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -61,6 +63,7 @@ impl<'a> Reader<'a> {
             dead: Vec::new(),
             rounds: records::Rounds::default(),
             places: BTreeMap::new(),
+            trouble: Vec::new(),
         };
         reader.rounds = reader.read_rounds()?;
         reader.dead = reader.rounds.dead.clone();
