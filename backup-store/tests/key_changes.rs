@@ -12,8 +12,8 @@ use backup_store::fault::{
 };
 use backup_store::{
     Backend, ContentClass, ContentRef, CreateOptions, ErrorKind, InlineOffload, KdfParams, KeyFile,
-    MemoryBackend, RecoveryCode, Result, Rotation, RunId, SlotOptions, Store, StoreOptions, Unlock,
-    WriterOptions,
+    MemoryBackend, RecoveryCode, ReplicaOptions, Result, Rotation, RunId, SlotOptions, Store,
+    StoreOptions, Unlock, WriterOptions,
 };
 use common::{noise, resource, snapshot};
 
@@ -40,6 +40,15 @@ async fn open(backend: Arc<dyn Backend>, unlock: Unlock, seed: u64) -> Result<St
         cache_dir: None,
     };
     Store::open(backend, unlock, options).await
+}
+
+async fn copy_of(memory: &MemoryBackend) -> MemoryBackend {
+    let copy = MemoryBackend::new();
+    for info in memory.list("").await.unwrap() {
+        let bytes = memory.get(&info.name, None).await.unwrap();
+        copy.put_new(&info.name, bytes).await.unwrap();
+    }
+    copy
 }
 
 /// A store with an owner, a recovery code and someone who will leave; one content in it.
@@ -92,12 +101,7 @@ impl Base {
     }
 
     async fn copy(&self) -> MemoryBackend {
-        let copy = MemoryBackend::new();
-        for info in self.memory.list("").await.unwrap() {
-            let bytes = self.memory.get(&info.name, None).await.unwrap();
-            copy.put_new(&info.name, bytes).await.unwrap();
-        }
-        copy
+        copy_of(&self.memory).await
     }
 
     async fn opens(
@@ -220,6 +224,43 @@ fn a_change_that_stops_anywhere_is_finished_by_the_next_one_even_if_the_rest_lan
                 }
             }
         }
+    });
+}
+
+#[test]
+fn a_replica_opens_wherever_it_stops_following_a_change_of_keys() {
+    run(async {
+        let base = Base::new().await;
+        let disk = SimulatedDisk::new(FaultPlan::new());
+        let primary: Arc<dyn Backend> = Arc::new(base.copy().await);
+        let store = open(primary, key_file(OWNER), 30).await.unwrap();
+        let replica = MemoryBackend::new();
+        store
+            .create_replica(Arc::new(replica.clone()))
+            .await
+            .unwrap();
+        Change::Remove.make(&store).await.unwrap();
+        let before = copy_of(&replica).await;
+        let plan = FaultPlan::new();
+        let backend = FaultBackend::new(Arc::new(replica.clone()), plan.clone());
+        let there = open(Arc::new(backend), key_file(OWNER), 31).await.unwrap();
+        let options = ReplicaOptions::default();
+        store.fill_replica(&there, options, &|_| ()).await.unwrap();
+        let effects = plan.effects();
+        assert!(effects.len() > 6, "{}", effects.len());
+        for stop in 0..=effects.len() {
+            let memory = copy_of(&before).await;
+            effects[..stop]
+                .iter()
+                .for_each(|effect| effect.apply(&memory, &disk));
+            for unlock in [key_file(OWNER), code()] {
+                let opened = open(Arc::new(memory.clone()), unlock, 90).await;
+                assert!(opened.is_ok(), "after {stop} effects: {opened:?}");
+            }
+        }
+        assert_eq!(base.opens(&replica, key_file(OWNER)).await, Ok(()));
+        let leaver = open(Arc::new(replica), key_file(LEAVER), 91).await;
+        assert_eq!(leaver.unwrap_err().kind(), ErrorKind::WrongKeyFile);
     });
 }
 
