@@ -16,6 +16,9 @@ mod error;
 pub mod fault;
 mod id;
 mod index;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod keys;
 mod mutant;
 mod offload;

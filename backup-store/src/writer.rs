@@ -4,6 +4,7 @@ mod begin;
 mod content_writer;
 mod cutter;
 mod gatherer;
+mod merge;
 mod slot_writer;
 mod upload;
 
@@ -82,20 +83,11 @@ impl Writer {
             .filter(|pack| !spools.holds(pack))
             .copied()
             .collect();
-        let in_index = {
-            let rest = rest.clone();
-            self.0
-                .store
-                .index(move |index| index.has_packs(&rest))
-                .await?
-        };
-        if in_index || !self.0.store.refresh_index().await? {
-            return Ok(in_index);
+        let store = &self.0.store;
+        if store.has_packs(&rest) {
+            return Ok(true);
         }
-        self.0
-            .store
-            .index(move |index| index.has_packs(&rest))
-            .await
+        Ok(store.refresh_index().await? && store.has_packs(&rest))
     }
 
     /// Begins to gather content; blocks of two gatherers are never mixed.
