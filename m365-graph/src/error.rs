@@ -51,6 +51,8 @@ pub enum ErrorKind {
     Malformed,
     /// No token could be had.
     Credential,
+    /// A part of a batch was not tried, because one that it waits for has failed.
+    DependencyFailed,
 }
 
 /// Describes one failure: what was attempted, why it failed, whether trying again can help.
@@ -120,6 +122,26 @@ impl Error {
     pub(crate) fn with_service_message(mut self, message: String) -> Self {
         self.0.service_message = Some(message);
         self
+    }
+
+    /// Returns the same error without its cause, for each of several that failed together.
+    pub(crate) fn copied(&self) -> Self {
+        let Inner {
+            kind,
+            status,
+            retry_after,
+            ..
+        } = *self.0;
+        Self(Box::new(Inner {
+            kind,
+            message: self.0.message.clone(),
+            code: self.0.code.clone(),
+            service_message: self.0.service_message.clone(),
+            status,
+            request_id: self.0.request_id.clone(),
+            retry_after,
+            source: None,
+        }))
     }
 
     /// Puts `object` before the message, as in `the message: not found`.

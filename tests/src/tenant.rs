@@ -9,6 +9,7 @@ pub(crate) mod mailbox;
 pub mod message;
 pub(crate) mod people;
 pub(crate) mod public_folders;
+pub(crate) mod sign_ins;
 pub(crate) mod uploads;
 pub(crate) mod urls;
 
@@ -54,6 +55,8 @@ pub(crate) struct State {
     pub(crate) users: Vec<UserState>,
     /// The app that may sign in, and what it was granted.
     pub(crate) app: app::Registration,
+    /// Sign-ins of people and machines.
+    pub(crate) sign_ins: sign_ins::SignIns,
     /// Requests answered, by route.
     pub(crate) counters: Counters,
     /// Time for tokens and assertions.
@@ -69,6 +72,8 @@ pub(crate) struct State {
     /// Attachments on their way in, by the token of their session.
     pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
     pub(crate) mail_uploads_opened: u64,
+    /// Limits, and what was used of them.
+    pub(crate) usage: crate::throttling::Usage,
     /// What goes wrong.
     pub(crate) faults: FaultPlan,
     /// Whether an Authorization header is ignored where an address is its own permission.
@@ -84,6 +89,7 @@ impl Tenant {
             seed,
             users: Vec::new(),
             app: app::Registration::new(seed),
+            sign_ins: sign_ins::SignIns::new(seed),
             counters: Counters::default(),
             clock: system_clock(),
             ticks: 0,
@@ -92,6 +98,7 @@ impl Tenant {
             ews: public_folders::Ews::new(seed),
             mail_uploads: BTreeMap::new(),
             mail_uploads_opened: 0,
+            usage: crate::throttling::Usage::default(),
             faults: FaultPlan::default(),
             tolerant_content: false,
             cast: Arc::default(),
@@ -177,7 +184,8 @@ impl Tenant {
     /// Decides what happens to an Authorization header at addresses that need none.
     ///
     /// The service may refuse it, which is the default here; some clients send one all the same,
-    /// and get along with the service.
+    /// and get along with the service. A tolerant tenant also answers the last fragment of an
+    /// upload a second time.
     pub fn set_tolerant_content(&self, tolerant: bool) {
         self.lock().tolerant_content = tolerant;
     }
