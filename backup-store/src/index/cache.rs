@@ -271,6 +271,9 @@ impl IndexCache {
                     wanted.insert((each.number, part), Arc::clone(each));
                 }
             }
+            // Segments that were merged twice, or rebuilt, say the same.
+            let mut said = BTreeSet::new();
+            places.retain(|place| said.insert((place.pack, place.block, place.start)));
             found.push(places);
         }
         if wanted.is_empty() {

@@ -334,6 +334,15 @@ impl Store {
         .await
     }
 
+    /// Seals a segment, puts it, and adds it to the index.
+    pub(crate) async fn put_unsealed_segment(&self, segment: Segment) -> Result<()> {
+        let (keys, environment) = (Arc::clone(self.keys()), Arc::clone(self.environment()));
+        let sealed = offload(self.offload().as_ref(), move || {
+            segment.seal(&keys, environment.as_ref())
+        });
+        self.put_segment(sealed.await??).await
+    }
+
     /// Reads one segment whole.
     pub(crate) async fn read_segment(&self, name: &ObjectName) -> Result<Segment> {
         let id = segment_id(name).ok_or_else(|| {
