@@ -105,7 +105,11 @@ impl Writer {
         if mutated(Mutant::SpoolDeletedEarly) {
             self.0.spools.forget(&packs)?;
         }
+        let written = sealed.file.directory.packs.clone();
         store.put_segment(sealed).await?;
+        for pack in written {
+            self.references().written(pack);
+        }
         let spools = Arc::clone(&self.0.spools);
         offload(store.offload().as_ref(), move || spools.forget(&packs)).await?
     }
