@@ -224,9 +224,9 @@ proptest! {
         // The service answers everything with a redirect to the next hostile link.
         let tokens = Counted::new();
         let targets = links.clone();
-        let count = AtomicU64::new(0);
+        let count = std::sync::atomic::AtomicUsize::new(0);
         let (door, seen) = door(tokens.clone(), move |_| {
-            let place = count.fetch_add(1, Ordering::Relaxed) as usize;
+            let place = count.fetch_add(1, Ordering::Relaxed);
             let mut response = answer(status, "");
             let target = http::HeaderValue::from_str(&targets[place % targets.len()]);
             if let Ok(target) = target {
