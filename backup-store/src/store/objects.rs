@@ -16,6 +16,8 @@ use crate::seal::{ObjectKind, epoch_of, open_object, seal_object};
 
 /// Tries to put one object before giving up.
 const PUT_TRIES: u32 = 3;
+/// Listings of segments, at most, while prune deletes some.
+const REFRESH_TRIES: u32 = 4;
 
 /// What lies under a name after a put.
 #[derive(Debug)]
@@ -142,8 +144,21 @@ impl Store {
     /// Loads the segments that the cache does not have yet; returns whether there were any.
     ///
     /// A segment that is gone makes the whole cache be loaded again. In place of a damaged one,
-    /// the tables of the packs that no other segment names are read; a check reports it.
+    /// the tables of the packs that no other segment names are read; a check reports it. One that
+    /// prune deletes between listing and reading is replaced by another, so that it is listed anew.
     pub(crate) async fn refresh_index(&self) -> Result<bool> {
+        let mut changed = false;
+        for _ in 0..REFRESH_TRIES {
+            match self.refresh_once().await {
+                Ok(new) => return Ok(changed | new),
+                Err(cause) if cause.kind() == ErrorKind::NotFound => changed = true,
+                Err(cause) => return Err(cause),
+            }
+        }
+        self.refresh_once().await.map(|new| changed | new)
+    }
+
+    async fn refresh_once(&self) -> Result<bool> {
         let listed = self.backend().list("segments/").await?;
         let mut loaded = self.index(|index| index.segments()).await?;
         let names: BTreeSet<&str> = listed.iter().map(|info| info.name.as_str()).collect();
