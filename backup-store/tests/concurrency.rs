@@ -144,7 +144,7 @@ async fn nothing_is_lost(backend: Arc<dyn Backend>) {
         .iter()
         .map(|entry| entry.id)
         .collect();
-    let published: BTreeSet<_> = ledger.published.lock().unwrap().keys().copied().collect();
+    let published: BTreeSet<_> = ledger.published.lock().unwrap().clone();
     let forgotten = ledger.forgotten.lock().unwrap().clone();
     let fenced = *ledger.fenced.lock().unwrap();
     println!(
