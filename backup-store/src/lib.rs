@@ -14,6 +14,8 @@ mod environment;
 mod error;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod id;
 mod index;
 mod keys;
