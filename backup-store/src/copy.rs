@@ -5,12 +5,17 @@
 //! in both: they are copied as they are.
 
 mod foreign;
+mod keys;
 mod objects;
 mod replica;
 mod report;
 mod translate;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use replica::replica_id;
 pub use report::{
     CopyDamage, CopyOptions, CopyProgress, CopyReport, Moved, ReplicaOptions, ReplicaReport,
 };
+pub(crate) use translate::mark_quarantined;

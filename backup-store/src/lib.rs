@@ -12,6 +12,8 @@ mod copy;
 mod disk;
 mod environment;
 mod error;
+#[cfg(test)]
+mod example_store;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
 #[cfg(feature = "fuzzing")]
@@ -20,9 +22,11 @@ mod id;
 mod index;
 mod keys;
 mod mutant;
+mod nonces;
 mod offload;
 mod pack;
 mod reader;
+mod repair;
 mod rounds;
 mod seal;
 mod slots;
@@ -60,6 +64,9 @@ pub use self::keys::unlock::{RecipientKind, Unlock};
 pub use self::offload::TokioOffload;
 pub use self::offload::{InlineOffload, Job, Offload, offload};
 pub use self::reader::ContentReader;
+pub use self::repair::{
+    Refetch, RepairOptions, RepairPhase, RepairPlan, RepairProgress, RepairReport, SnapshotRepair,
+};
 pub use self::rounds::RoundNumber;
 pub use self::seal::FORMAT_VERSION;
 pub use self::snapshots::SnapshotListing;

@@ -1,6 +1,7 @@
 //! Store: creating, opening, and reading what is in it.
 
 mod create;
+mod distrust;
 pub(crate) mod key_slots;
 mod objects;
 #[cfg(feature = "fault-injection")]
@@ -91,6 +92,8 @@ struct Inner {
     slots: SlotCache,
     /// What the rounds of prune said when they were last read.
     rounds: RwLock<Arc<Rounds>>,
+    /// Where a check has found damage.
+    distrusted: RwLock<crate::check::BadPlaces>,
 }
 
 impl Store {
@@ -209,6 +212,7 @@ impl Store {
         for places in &mut found {
             places.retain(|place| !rounds.is_dead(&place.pack));
         }
+        self.leave_out_distrusted(&mut found);
         Ok(found)
     }
 

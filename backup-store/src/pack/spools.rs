@@ -1,6 +1,6 @@
 //! The spools of one writer: which packs are open, which wait for upload, what is in them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) struct Spools {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<PackKind, Arc<OpenPack>>,
+    open: BTreeMap<PackKind, Arc<OpenPack>>,
     /// Closed, not yet uploaded.
     full: VecDeque<Arc<OpenPack>>,
     /// Uploaded, not yet in a segment.

@@ -2,7 +2,7 @@
 //! blocks that hold nothing of another resource.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -55,7 +55,7 @@ type Sealing = Pin<Box<dyn Future<Output = Result<PackId>> + Send>>;
 
 #[derive(Default)]
 struct State {
-    open: HashMap<ContentClass, Block>,
+    open: BTreeMap<ContentClass, Block>,
     /// Chunks in open blocks and in blocks being sealed.
     pending: HashSet<ChunkId>,
     sealing: VecDeque<(Sealing, Vec<ChunkId>)>,
@@ -120,7 +120,9 @@ impl Gatherer {
     /// *Errors*: [`ErrorKind::Interrupted`] when content was lost by an earlier error or a
     /// dropped call: nothing of this page may be referred to.
     pub async fn commit(&self) -> Result<PageReceipt> {
-        let open: Vec<Block> = self.lock().open.drain().map(|(_, block)| block).collect();
+        let open: Vec<Block> = std::mem::take(&mut self.lock().open)
+            .into_values()
+            .collect();
         for block in open {
             self.seal(block).await?;
         }
@@ -161,7 +163,7 @@ impl Gatherer {
     }
 
     /// Stores one chunk unless it is known.
-    pub(super) async fn put_chunk(
+    pub(crate) async fn put_chunk(
         &self,
         class: ContentClass,
         id: ChunkId,
