@@ -22,6 +22,9 @@ pub mod fault;
 pub mod fuzzing;
 mod id;
 mod index;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod keys;
 mod mutant;
 mod mutation;

@@ -115,8 +115,7 @@ impl Executor<'_> {
 
     async fn put_segment(&self, mut segment: Segment) -> Result<()> {
         segment.sort();
-        let (name, segment) = self.store.put_segment(segment).await?;
-        self.store.load_segment(&name, segment).await
+        self.store.put_unsealed_segment(segment).await
     }
 
     /// Stores again what was found elsewhere.
