@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_store::catalog::{
-    Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry, Totals, choose_parent,
+    Drift, Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry, Totals, choose_parent,
 };
 use backup_store::{RunId, SnapshotId, StopSignal, Store, Timestamp, WriterOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -220,6 +220,7 @@ impl BackupJob {
                 .map(|resource| resource.resource.id.clone())
                 .collect(),
             failed: failed.collect(),
+            drift: report.drift,
         }
     }
 }
@@ -410,6 +411,7 @@ fn not_found(task: &Task<'_>, error: &Error) -> ResourceReport {
         totals: Totals::default(),
         snapshot: None,
         quarantined: Vec::new(),
+        drift: None,
         error: Some(error.to_string()),
     }
 }
@@ -434,6 +436,15 @@ fn assemble(
         totals.add(&report.totals);
         quarantined.extend(report.quarantined.iter().cloned());
     }
+    let drift =
+        reports
+            .iter()
+            .map(|report| report.drift)
+            .try_fold(Drift::default(), |mut sum, drift| {
+                sum.add(&drift?);
+                Some(sum)
+            });
+    let drift = drift.filter(|_| not_started == 0 && !reports.is_empty());
     let any = |outcome| reports.iter().any(|report| report.outcome == outcome);
     let outcome = if not_started > 0 || any(ResourceOutcome::Interrupted) {
         RunOutcome::Interrupted
@@ -452,5 +463,6 @@ fn assemble(
         left_out,
         totals,
         quarantined,
+        drift,
     }
 }

@@ -16,6 +16,7 @@ pub mod retention;
 mod retry;
 pub mod selection;
 pub mod source;
+pub mod sync_check;
 mod tally;
 mod trees;
 mod view;
@@ -32,3 +33,4 @@ pub use retention::{
 };
 pub use selection::{Selection, Users};
 pub use source::{OneDriveSource, OutlookSource, Source};
+pub use sync_check::{SYNC_CHECK_INTERVAL, SyncCheck, sync_check_due};

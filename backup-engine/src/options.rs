@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::selection::Selection;
+use crate::sync_check::SyncCheck;
 
 /// Says how a backup runs.
 #[derive(Debug, Clone)]
@@ -26,6 +27,10 @@ pub struct BackupOptions {
     pub checkpoint_items: usize,
     /// Cursors older than this are written anew, even for a resource without changes.
     pub cursor_age_max: Duration,
+    /// Whether this run makes a Data Synchronization Check.
+    pub sync_check: SyncCheck,
+    /// How many assumed contents of one resource the check fetches as proof.
+    pub proofs_max: usize,
     /// When to try again, and when to stop trying.
     pub retry: RetryLimits,
 }
@@ -42,6 +47,8 @@ impl Default for BackupOptions {
             checkpoint_bytes: 1 << 30,
             checkpoint_items: 20_000,
             cursor_age_max: Duration::from_secs(7 * 24 * 3600),
+            sync_check: SyncCheck::Off,
+            proofs_max: 20,
             retry: RetryLimits::default(),
         }
     }

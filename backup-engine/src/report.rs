@@ -1,6 +1,8 @@
 //! Reports: how a run and each of its resources ended, in numbers that add up.
 
-use backup_store::catalog::{Outcome, RepresentationKind, Resource, ResourceId, Service, Totals};
+use backup_store::catalog::{
+    Drift, Outcome, RepresentationKind, Resource, ResourceId, Service, Totals,
+};
 use backup_store::{RunId, SnapshotId};
 
 /// Says how a run ended.
@@ -71,6 +73,8 @@ pub struct ResourceReport {
     pub snapshot: Option<SnapshotId>,
     /// The items of its newest state that are in quarantine.
     pub quarantined: Vec<QuarantinedItem>,
+    /// How far its record was from the service, if this run has checked.
+    pub drift: Option<Drift>,
     /// Why it could not be finished.
     pub error: Option<String>,
 }
@@ -119,4 +123,6 @@ pub struct RunReport {
     pub totals: Totals,
     /// All quarantined items of all resources.
     pub quarantined: Vec<QuarantinedItem>,
+    /// The sum of all drift, if this run has checked every resource that it reached.
+    pub drift: Option<Drift>,
 }

@@ -5,11 +5,12 @@
 //! of its feed is asked for.
 
 mod settle;
+mod sync;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use backup_store::catalog::{Outcome, RunNote, Snapshot, SnapshotEntry};
+use backup_store::catalog::{Drift, Outcome, RunNote, Snapshot, SnapshotEntry};
 use backup_store::{Environment, RunId, Store, Writer};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, Either, select};
@@ -61,6 +62,8 @@ pub(crate) struct ResourceRun<'a> {
     since_checkpoint: Instant,
     started: backup_store::Timestamp,
     interrupted: bool,
+    /// What the synchronization check has found, if there was one.
+    drift: Option<Drift>,
 }
 
 type Steps<'a> = FuturesUnordered<BoxFuture<'a, Step>>;
@@ -88,6 +91,7 @@ impl<'a> ResourceRun<'a> {
             since_checkpoint: Instant::now(),
             started: context.environment.now(),
             interrupted: false,
+            drift: None,
         }
     }
 
@@ -97,7 +101,14 @@ impl<'a> ResourceRun<'a> {
     pub(crate) async fn run(mut self) -> Result<ResourceReport> {
         self.read_hierarchy().await?;
         self.find_well_known().await?;
-        let mut feeds = self.feeds(FeedKind::Delta);
+        let feeds = self.feeds(FeedKind::Delta);
+        self.read_passes(feeds).await?;
+        self.synchronize().await?;
+        self.finish().await
+    }
+
+    /// Reads feeds until nothing is open, or the passes are used up.
+    async fn read_passes(&mut self, mut feeds: Vec<Feed>) -> Result<()> {
         for pass in 1..=PASSES_MAX {
             self.read_feeds(feeds).await?;
             if self.stopped() {
@@ -111,7 +122,14 @@ impl<'a> ResourceRun<'a> {
                 break;
             }
         }
-        self.finish().await
+        Ok(())
+    }
+
+    /// Reads everything from where its cursors stand.
+    async fn read_to_rest(&mut self) -> Result<()> {
+        self.read_hierarchy().await?;
+        let feeds = self.feeds(FeedKind::Delta);
+        self.read_passes(feeds).await
     }
 
     fn stopped(&mut self) -> bool {
@@ -373,6 +391,7 @@ impl<'a> ResourceRun<'a> {
             totals: self.view.totals(),
             snapshot: self.parent.as_ref().map(|entry| entry.id),
             quarantined,
+            drift: self.drift,
             error: self.failures.values().next().cloned(),
             resource: self.reader.resource.clone(),
         })
@@ -402,7 +421,10 @@ impl<'a> ResourceRun<'a> {
         let age_max = self.context.options.cursor_age_max.as_millis();
         // After a reset the cursors of the parent lead nowhere.
         let reset = !self.resets.is_empty();
+        // A proof stands in the run notes, and would be asked for again.
+        let proved = self.drift.is_some_and(|drift| drift.proved > 0);
         self.has_sent
+            || proved
             || reset
             || !snapshot.same_state(parent)
             || feeds(snapshot) != feeds(parent)

@@ -6,7 +6,7 @@
 mod index;
 mod shadow;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 use backup_store::TreeRoot;
@@ -232,7 +232,7 @@ impl View {
     }
 
     /// Returns the ids of the items in `scope`, in key order.
-    async fn ids_in(&self, scope: &Scope) -> Result<Vec<String>> {
+    pub(crate) async fn ids_in(&self, scope: &Scope) -> Result<Vec<String>> {
         let range = match scope {
             Scope::Containers => return Ok(Vec::new()),
             Scope::Container(container) => Some(ItemKey::container_range(container)),
@@ -463,6 +463,11 @@ impl View {
             .collect()
     }
 
+    /// Takes note of containers that must be read to know whether they are there.
+    pub(crate) fn doubt_containers(&mut self, ids: BTreeSet<String>) {
+        self.absent_containers.extend(ids);
+    }
+
     /// Takes note that a container was read and is there.
     pub(crate) fn container_is_there(&mut self, id: &str) {
         self.absent_containers.remove(id);
@@ -510,6 +515,22 @@ impl View {
             }
         }
         Ok(items)
+    }
+
+    /// Returns up to `count` items whose content is assumed, spread over all of them.
+    pub(crate) async fn assumed(&mut self, count: usize) -> Result<HashSet<IdHash>> {
+        let mut hashes = BTreeSet::new();
+        let mut scan = self.trees.scan(&self.roots.notes, ..);
+        while let Some((key, record)) = scan.next().await? {
+            if RunNote::decode(&record)?.content_assumed {
+                hashes.insert(IdHash::of(&ItemKey::decode(&key)?.id));
+                // The smallest hashes are as good as drawn by lot.
+                if hashes.len() > count {
+                    hashes.pop_last();
+                }
+            }
+        }
+        Ok(hashes.into_iter().collect())
     }
 
     /// Returns the sums of this run.

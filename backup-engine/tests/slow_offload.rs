@@ -1,9 +1,12 @@
 //! Calls under way hold locks of the store while their work runs elsewhere: a commit that waits for
 //! such a lock must keep them going.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
-#[allow(dead_code, reason = "another test uses the rest")]
 mod support;
 
 use std::sync::Arc;

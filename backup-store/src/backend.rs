@@ -134,6 +134,14 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// Deletes an object; one that is not there is deleted already.
     async fn delete(&self, name: &ObjectName) -> Result<()>;
 
+    /// Lists the objects of which the backend keeps more than one version, if it can tell.
+    ///
+    /// Objects are created once, so that a second version is a sign of interference, or of a
+    /// server that does not honour create-only puts.
+    async fn several_versions(&self) -> Result<Option<Vec<ObjectName>>> {
+        Ok(None)
+    }
+
     /// Finds out what this backend guarantees, by trying; includes a race of creators.
     ///
     /// Needs the right to delete, for its own traces under `probe/`.

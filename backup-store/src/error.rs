@@ -22,6 +22,12 @@ pub enum ErrorKind {
     UnsupportedFormat,
     /// No key slot opens with this passphrase.
     WrongPassphrase,
+    /// No key slot opens with this recovery code.
+    WrongRecoveryCode,
+    /// No key slot opens with this key file.
+    WrongKeyFile,
+    /// The secret opened this store once; the root key was changed without it.
+    RecipientRemoved,
     /// Stored bytes are not what was written.
     Damaged,
     /// A record, a listing or another input breaks the rules of its layout.

@@ -99,6 +99,10 @@ id_type!(
     PackId, 16, "pack id"
 );
 id_type!(
+    /// Names one index segment; never used twice.
+    SegmentId, 16, "segment id"
+);
+id_type!(
     /// Names one writer's lease.
     LeaseId, 16, "lease id"
 );
@@ -118,7 +122,19 @@ id_type!(
     /// The keyed BLAKE3 of a whole content, checked when all its chunks were read.
     ContentHash, 32, "content hash"
 );
-random_id!(StoreId, PackId, LeaseId, SnapshotId, RunId);
+id_type!(
+    /// Names one recipient of the root key, through all changes of its secret and of the root.
+    RecipientId, 16, "recipient id"
+);
+random_id!(
+    StoreId,
+    PackId,
+    SegmentId,
+    LeaseId,
+    SnapshotId,
+    RunId,
+    RecipientId
+);
 
 /// Points at the root node of an ordered tree of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -135,7 +151,7 @@ fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-fn read_hex(text: &str, into: &mut [u8]) -> Option<()> {
+pub(crate) fn read_hex(text: &str, into: &mut [u8]) -> Option<()> {
     let digits = text.as_bytes();
     if digits.len() != into.len() * 2 {
         return None;

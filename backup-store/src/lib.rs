@@ -8,6 +8,7 @@ mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod content;
+mod copy;
 mod disk;
 mod environment;
 mod error;
@@ -24,6 +25,7 @@ mod rounds;
 mod seal;
 mod slots;
 mod snapshots;
+mod stats;
 mod stop;
 mod store;
 mod time;
@@ -33,12 +35,25 @@ mod writer;
 pub use self::backend::{
     Backend, Capabilities, LocalBackend, MemoryBackend, ObjectInfo, ObjectName, Put,
 };
-pub use self::check::{CheckDepth, CheckPhase, CheckProgress, CheckReport, Dependent, Problem};
+pub use self::check::{
+    CheckDepth, CheckPhase, CheckProgress, CheckReport, Dependent, Problem, Remark, RemarkKind,
+    SampleReport, Share, Unreferenced,
+};
 pub use self::content::{ContentClass, ContentRef};
+pub use self::copy::{
+    CopyDamage, CopyOptions, CopyProgress, CopyReport, Moved, ReplicaOptions, ReplicaReport,
+};
 pub use self::environment::{Environment, SystemEnvironment};
 pub use self::error::{Error, ErrorKind, Result};
-pub use self::id::{ChunkId, ContentHash, LeaseId, PackId, RunId, SnapshotId, StoreId, TreeRoot};
+pub use self::id::{
+    ChunkId, ContentHash, LeaseId, PackId, RecipientId, RunId, SegmentId, SnapshotId, StoreId,
+    TreeRoot,
+};
+pub use self::keys::key_file::KeyFile;
+pub use self::keys::kit::RecoveryKit;
 pub use self::keys::passphrase::{KdfParams, Passphrase};
+pub use self::keys::recovery_code::RecoveryCode;
+pub use self::keys::unlock::{RecipientKind, Unlock};
 #[cfg(feature = "tokio")]
 pub use self::offload::TokioOffload;
 pub use self::offload::{InlineOffload, Job, Offload, offload};
@@ -46,7 +61,12 @@ pub use self::reader::ContentReader;
 pub use self::rounds::RoundNumber;
 pub use self::seal::FORMAT_VERSION;
 pub use self::snapshots::SnapshotListing;
+pub use self::stats::{
+    ObjectSums, ResourceStats, Sizes, SnapshotStats, StatsOptions, StatsProgress, StatsReport,
+};
 pub use self::stop::StopSignal;
+pub use self::store::key_slots::{KeySlot, SlotOptions};
+pub use self::store::rotate::{Rotated, Rotation};
 pub use self::store::{CreateOptions, Store, StoreOptions};
 pub use self::time::Timestamp;
 pub use self::writer::{ContentWriter, Gatherer, PageReceipt, Writer, WriterOptions};

@@ -20,6 +20,12 @@ pub trait Offload: fmt::Debug + Send + Sync {
     ///
     /// *Cancel safety*: when the future is dropped, a job that was handed over still runs.
     async fn run(&self, job: Job);
+
+    /// Returns how many jobs run at once: a hint for whoever has many that do not depend on each
+    /// other.
+    fn width(&self) -> usize {
+        1
+    }
 }
 
 /// Runs `work` through `offload` and returns what it returned.
@@ -58,6 +64,7 @@ impl Offload for InlineOffload {
 #[derive(Debug, Clone)]
 pub struct TokioOffload {
     permits: std::sync::Arc<tokio::sync::Semaphore>,
+    width: usize,
 }
 
 #[cfg(feature = "tokio")]
@@ -70,8 +77,9 @@ impl TokioOffload {
 
     /// Creates an offload that runs at most `permits` jobs at once (at least one).
     pub fn with_permits(permits: usize) -> Self {
-        let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(permits.max(1)));
-        Self { permits }
+        let width = permits.max(1);
+        let permits = std::sync::Arc::new(tokio::sync::Semaphore::new(width));
+        Self { permits, width }
     }
 }
 
@@ -109,6 +117,10 @@ impl Offload for TokioOffload {
         if let Err(cause) = done {
             tracing::error!(%cause, "offloaded work did not finish");
         }
+    }
+
+    fn width(&self) -> usize {
+        self.width
     }
 }
 

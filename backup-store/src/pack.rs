@@ -13,15 +13,13 @@ pub(crate) mod reader;
 pub(crate) mod spool;
 pub(crate) mod spools;
 
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes256Gcm, Nonce, Tag};
-
 use crate::backend::ObjectName;
 use crate::environment::Environment;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::id::{ChunkId, LeaseId, PackId, StoreId};
 use crate::keys::{KEY_LENGTH, Key, Keys, Purpose, same};
-use crate::seal::{NONCE, TAG, context};
+use crate::seal::context;
+use crate::seal::messages::{Messages, Place};
 
 /// Size at which a pack is closed.
 pub(crate) const TARGET_BYTES: u64 = 32 * 1024 * 1024;
@@ -35,7 +33,7 @@ const LEASE: usize = ID + PackId::LENGTH;
 const SALT: usize = LEASE + LeaseId::LENGTH;
 const COMMITMENT: usize = SALT + KEY_LENGTH;
 /// What sealing adds to a message of a pack.
-pub(crate) const OVERHEAD: usize = NONCE + TAG;
+pub(crate) use crate::seal::messages::OVERHEAD;
 
 const MAGIC: &[u8; 4] = b"M3BP";
 const LAYOUT: u8 = 1;
@@ -120,10 +118,7 @@ pub(crate) struct PackSealer {
     pub(crate) kind: PackKind,
     pub(crate) name: ObjectName,
     pub(crate) header: [u8; HEADER],
-    cipher: Aes256Gcm,
-    nonce_key: Key,
-    padding_key: Key,
-    context: Vec<u8>,
+    messages: Messages,
 }
 
 impl PackSealer {
@@ -141,14 +136,15 @@ impl PackSealer {
         header[..4].copy_from_slice(MAGIC);
         header[4] = LAYOUT;
         header[5] = kind.code();
-        header[8..12].copy_from_slice(&keys.epoch.to_le_bytes());
+        let epoch = keys.epoch();
+        header[8..12].copy_from_slice(&epoch.to_le_bytes());
         header[ID..LEASE].copy_from_slice(id.as_bytes());
         header[LEASE..SALT].copy_from_slice(lease.as_bytes());
         header[SALT..COMMITMENT].copy_from_slice(&salt);
-        let content = keys.content(keys.epoch)?;
+        let content = keys.content(epoch)?;
         let commitment = content.commitment(Purpose::PACK_COMMITMENT, &parts(&header));
         header[COMMITMENT..].copy_from_slice(&commitment);
-        Self::new(content, keys.store, kind, id, header)
+        Self::new(&content, keys.store, kind, id, header)
     }
 
     /// Checks a header that was read for pack `expected` (any pack, when absent).
@@ -182,7 +178,7 @@ impl PackSealer {
         if !commitment.try_into().is_ok_and(|found| same(found, &own)) {
             return Err(damaged("its key commitment does not match"));
         }
-        Self::new(content, keys.store, kind, id, header)
+        Self::new(&content, keys.store, kind, id, header)
     }
 
     fn new(
@@ -196,12 +192,14 @@ impl PackSealer {
         let mut lease = [0; LeaseId::LENGTH];
         lease.copy_from_slice(&header[LEASE..SALT]);
         let name = pack_name(&id)?;
-        let key = content.derive(Purpose::PACK, &parts);
+        let messages = Messages::new(
+            &content.derive(Purpose::PACK, &parts),
+            content.derive(Purpose::PACK_NONCE, &parts),
+            content.derive(Purpose::PACK_PADDING, &parts),
+            context(store, kind.code(), name.as_str(), &header),
+        );
         Ok(Self {
-            cipher: Aes256Gcm::new(key.bytes().into()),
-            nonce_key: content.derive(Purpose::PACK_NONCE, &parts),
-            padding_key: content.derive(Purpose::PACK_PADDING, &parts),
-            context: context(store, kind.code(), name.as_str(), &header),
+            messages,
             lease: LeaseId::from_bytes(lease),
             id,
             kind,
@@ -210,73 +208,31 @@ impl PackSealer {
         })
     }
 
-    /// Seals a message: nonce, ciphertext, tag.
-    ///
-    /// The nonce is a keyed hash of place and content, so that one (key, nonce) pair can only
-    /// repeat for the very same message, even on a cloned machine.
+    /// Seals a message.
     pub(crate) fn seal(&self, role: Role, number: u32, plain: &[&[u8]]) -> Result<Vec<u8>> {
-        let mut hasher = blake3::Hasher::new_keyed(self.nonce_key.bytes());
-        hasher.update(&place(role, number));
-        let length: usize = plain.iter().map(|part| part.len()).sum();
-        let mut message = Vec::with_capacity(length + OVERHEAD);
-        message.resize(NONCE, 0);
-        for part in plain {
-            hasher.update(part);
-            message.extend_from_slice(part);
-        }
-        let mut nonce = [0; NONCE];
-        nonce.copy_from_slice(&hasher.finalize().as_bytes()[..NONCE]);
-        message[..NONCE].copy_from_slice(&nonce);
-        let associated = self.associated(role, number);
-        let body = &mut message[NONCE..];
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(&Nonce::from(nonce), &associated, body.into())
-            .map_err(|_| Error::new(ErrorKind::TooLarge, "sealing: the message is too long"))?;
-        message.extend_from_slice(&tag);
+        let mut message = Vec::new();
+        self.messages
+            .seal_onto(&mut message, place(role, number), plain)?;
         Ok(message)
     }
 
     /// Opens a message; nothing tells why it fails.
     pub(crate) fn open_message(&self, role: Role, number: u32, sealed: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
-        let (body, tag) = rest.split_last_chunk::<TAG>()?;
-        let mut plain = body.to_vec();
-        self.cipher
-            .decrypt_inout_detached(
-                &Nonce::from(*nonce),
-                &self.associated(role, number),
-                plain.as_mut_slice().into(),
-                &Tag::from(*tag),
-            )
-            .ok()?;
-        Some(plain)
+        self.messages.open(place(role, number), sealed)
     }
 
     /// Padding that looks random to everyone without the key, and is the same each time.
     pub(crate) fn padding(&self, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0; length];
-        let mut stream = blake3::Hasher::new_keyed(self.padding_key.bytes()).finalize_xof();
-        stream.fill(&mut bytes);
-        bytes
+        self.messages.padding(length)
     }
 
     /// The random share of this pack's padding, drawn once for all from its key.
     pub(crate) fn dice(&self) -> u16 {
-        let hash = blake3::keyed_hash(self.padding_key.bytes(), b"size");
-        u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]])
+        self.messages.dice()
     }
 
     pub(crate) fn damaged(&self, cause: impl std::fmt::Display) -> Error {
         Error::damaged(format_args!("object {}", self.name), cause)
-    }
-
-    fn associated(&self, role: Role, number: u32) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.context.len() + 9);
-        bytes.extend_from_slice(&self.context);
-        bytes.extend_from_slice(&place(role, number));
-        bytes.push(u8::from(role == Role::Trailer));
-        bytes
     }
 }
 
@@ -292,17 +248,21 @@ fn parts(header: &[u8; HEADER]) -> [&[u8]; 4] {
     [kind, id, &header[LEASE..SALT], &header[SALT..COMMITMENT]]
 }
 
-fn place(role: Role, number: u32) -> [u8; 5] {
-    let mut place = [role as u8; 5];
-    place[1..].copy_from_slice(&number.to_le_bytes());
-    place
+fn place(role: Role, number: u32) -> Place {
+    Place {
+        role: role as u8,
+        number,
+        last: role == Role::Trailer,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
     use crate::environment::SystemEnvironment;
     use crate::keys::tests::test_keys;
+    use crate::seal::NONCE;
 
     const LEASE_ID: LeaseId = LeaseId::from_bytes([9; 16]);
 

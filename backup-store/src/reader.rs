@@ -1,30 +1,40 @@
-//! Content reader: streams a content chunk by chunk, verified, and checks the whole at its end.
+//! Content reader: streams a content in verified pieces, and checks the whole at its end.
+
+mod join;
+mod row;
 
 use bytes::Bytes;
 
+use self::join::Join;
+use self::row::Row;
 use crate::content::ContentRef;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ContentHash;
 use crate::offload::offload;
-use crate::pack::Location;
 use crate::store::{HASHED_INLINE, Store};
 
-/// Chunks whose places are looked up at once.
-const LOOKUP: usize = 64;
-
-/// Reads one content; no chunk is returned that was not verified.
+/// Reads one content; no byte is returned whose chunk was not verified.
 ///
 /// *Units and limits*: memory is bounded by a few of the largest chunks, whatever the length.
 #[derive(Debug)]
 pub struct ContentReader {
     store: Store,
     content: ContentRef,
-    next: usize,
-    /// Places of the chunks from `next` on, as far as they were looked up.
-    places: std::collections::VecDeque<Vec<Location>>,
+    /// `None` while a read is under way, and for ever after a cancelled one.
+    source: Option<Source>,
     hasher: Option<Box<blake3::Hasher>>,
     length: u64,
     done: bool,
+}
+
+/// Where the pieces come from.
+#[derive(Debug)]
+enum Source {
+    /// The places of the chunks were not looked up yet.
+    Unopened,
+    /// The chunks are the content.
+    Chunks(Row),
+    Join(Box<Join>),
 }
 
 impl Store {
@@ -33,8 +43,7 @@ impl Store {
         ContentReader {
             store: self.clone(),
             content: content.clone(),
-            next: 0,
-            places: std::collections::VecDeque::new(),
+            source: Some(Source::Unopened),
             hasher: Some(Box::new(self.keys().content_hasher())),
             length: 0,
             done: false,
@@ -43,7 +52,7 @@ impl Store {
 }
 
 impl ContentReader {
-    /// Returns the next chunk; `None` once all were read and the whole content was found right.
+    /// Returns the next bytes; `None` once all were read and the whole content was found right.
     ///
     /// What came before an error must not be used as the content: only `None` says that it is
     /// whole.
@@ -86,47 +95,42 @@ impl ContentReader {
     }
 
     async fn advance(&mut self) -> Result<Option<Bytes>> {
-        let Some(id) = self.content.chunks.get(self.next).copied() else {
+        let mut source = self.source.take().ok_or_else(cancelled)?;
+        let piece = loop {
+            source = match &mut source {
+                Source::Chunks(row) => break row.next(&self.store).await?,
+                Source::Join(join) => break join.next(&self.store).await?,
+                Source::Unopened => match &self.content.recipe {
+                    None => Source::Chunks(Row::new(self.content.chunks.clone())),
+                    Some(recipe) => {
+                        let join = Join::new(&self.store, &self.content, recipe).await?;
+                        Source::Join(Box::new(join))
+                    }
+                },
+            };
+        };
+        let Some(piece) = piece else {
             self.check_whole()?;
             return Ok(None);
         };
-        if self.places.is_empty() {
-            let rest = &self.content.chunks[self.next..];
-            let ids = &rest[..rest.len().min(LOOKUP)];
-            self.places = self.store.locate_with_refresh(ids).await?.into();
-        }
-        let ahead: Vec<Location> = self
-            .places
-            .iter()
-            .skip(1)
-            .map_while(|places| places.first().copied())
-            .collect();
-        let places = self.places.front().map_or(&[][..], Vec::as_slice);
-        let chunk = self.store.read_chunk_at(&id, places, &ahead).await?;
-        self.length += chunk.len() as u64;
+        self.length += piece.len() as u64;
         if self.length > self.content.length {
             return Err(self.damaged("it is longer than it should be"));
         }
-        let mut hasher = self.hasher.take().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Interrupted,
-                "content: an earlier read was cancelled",
-            )
-        })?;
-        if chunk.len() <= HASHED_INLINE {
-            hasher.update(&chunk);
+        let mut hasher = self.hasher.take().ok_or_else(cancelled)?;
+        if piece.len() <= HASHED_INLINE {
+            hasher.update(&piece);
             self.hasher = Some(hasher);
         } else {
-            let hashed = chunk.clone();
+            let hashed = piece.clone();
             let hasher = offload(self.store.offload().as_ref(), move || {
                 hasher.update(&hashed);
                 hasher
             });
             self.hasher = Some(hasher.await?);
         }
-        self.places.pop_front();
-        self.next += 1;
-        Ok(Some(chunk))
+        self.source = Some(source);
+        Ok(Some(piece))
     }
 
     fn check_whole(&self) -> Result<()> {
@@ -141,6 +145,17 @@ impl ContentReader {
     }
 
     fn damaged(&self, cause: &str) -> Error {
-        Error::damaged(format_args!("content {}", self.content.hash), cause)
+        damaged(&self.content.hash, cause)
     }
+}
+
+fn damaged(content: &ContentHash, cause: &str) -> Error {
+    Error::damaged(format_args!("content {content}"), cause)
+}
+
+fn cancelled() -> Error {
+    Error::new(
+        ErrorKind::Interrupted,
+        "content: an earlier read was cancelled",
+    )
 }

@@ -4,6 +4,8 @@
 //! from the catalog key, its kind, its full name and the salt, and seals exactly one message, so
 //! that the nonce can be zero. The whole header and the place are associated data.
 
+pub(crate) mod messages;
+
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
 
@@ -23,7 +25,6 @@ pub(crate) const NONCE: usize = 12;
 /// Kinds of small sealed objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
-    Segment,
     Lease,
     Slot,
     Run,
@@ -38,7 +39,6 @@ pub(crate) enum ObjectKind {
 impl ObjectKind {
     fn code(self) -> u8 {
         match self {
-            Self::Segment => 3,
             Self::Lease => 4,
             Self::Slot => 5,
             Self::Run => 6,
@@ -52,13 +52,13 @@ impl ObjectKind {
 
     /// Tells whether the size of the object is hidden by padding.
     fn padded(self) -> bool {
-        matches!(self, Self::Segment | Self::Slot)
+        matches!(self, Self::Slot)
     }
 
     /// Largest plaintext in bytes; refused beyond, before anything is inflated.
     fn limit(self) -> usize {
         match self {
-            Self::Segment | Self::Plan | Self::Verdict | Self::Done => 512 << 20,
+            Self::Plan | Self::Verdict | Self::Done => 512 << 20,
             Self::Slot => 256 << 20,
             Self::Lease | Self::Run | Self::Ack | Self::BrokenLease => 64 << 20,
         }
@@ -89,21 +89,25 @@ pub(crate) fn seal_object(
         );
         return Err(Error::new(ErrorKind::TooLarge, words));
     }
-    let mut random = [0; KEY_LENGTH + 2];
-    environment.fill(&mut random)?;
-    let (salt, dice) = random.split_at(KEY_LENGTH);
+    let mut dice = [0; 2];
+    environment.fill(&mut dice)?;
+    let epoch = keys.epoch();
+    let catalog = keys.catalog(epoch)?;
+    let salt = catalog.salt(
+        environment,
+        &[&[kind.code()], name.as_bytes(), &dice, plain],
+    )?;
     let mut object = Vec::with_capacity(HEADER);
     object.extend_from_slice(MAGIC);
     object.extend_from_slice(&[1, kind.code(), 0, 0]);
-    object.extend_from_slice(&keys.epoch.to_le_bytes());
-    object.extend_from_slice(salt);
-    let parts: [&[u8]; 3] = [&[kind.code()], name.as_bytes(), salt];
-    let catalog = keys.catalog(keys.epoch)?;
+    object.extend_from_slice(&epoch.to_le_bytes());
+    object.extend_from_slice(&salt);
+    let parts: [&[u8]; 3] = [&[kind.code()], name.as_bytes(), &salt];
     object.extend_from_slice(&catalog.commitment(Purpose::OBJECT_COMMITMENT, &parts));
     let mut payload = payload(plain)?;
     if kind.padded() {
         let bare = HEADER + payload.len() + TAG;
-        let dice = u16::from_le_bytes([dice[0], dice[1]]);
+        let dice = u16::from_le_bytes(dice);
         let padding = padded_size(bare as u64, dice) - bare as u64;
         payload.resize(payload.len() + usize::try_from(padding).unwrap_or(0), 0);
     }
@@ -115,6 +119,12 @@ pub(crate) fn seal_object(
     )?;
     object.extend_from_slice(&sealed);
     Ok(object)
+}
+
+/// Reads the key epoch that a small object says it was sealed in.
+pub(crate) fn epoch_of(object: &[u8]) -> Option<u32> {
+    let epoch = object.get(8..12).filter(|_| object.starts_with(MAGIC))?;
+    Some(u32::from_le_bytes(epoch.try_into().ok()?))
 }
 
 /// Opens a small object that was read under `name`.
@@ -290,8 +300,9 @@ pub(crate) fn seal_local(
     plain: &[u8],
     environment: &dyn Environment,
 ) -> Result<Vec<u8>> {
-    let mut salt = [0; KEY_LENGTH];
-    environment.fill(&mut salt)?;
+    let salt = keys
+        .local()
+        .salt(environment, &[purpose.as_bytes(), name, plain])?;
     let parts: [&[u8]; 3] = [purpose.as_bytes(), name, &salt];
     let key = keys.local().derive(Purpose::LOCAL_RECORD, &parts);
     let mut record = vec![LOCAL_LAYOUT];

@@ -1,9 +1,12 @@
 //! Store: creating, opening, and reading what is in it.
 
 mod create;
+pub(crate) mod key_slots;
 mod objects;
 #[cfg(feature = "fault-injection")]
 mod restart;
+pub(crate) mod rotate;
+mod unlock;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -25,7 +28,9 @@ use crate::pack::reader::PackReader;
 use crate::rounds::Rounds;
 use crate::slots::SlotCache;
 
+pub(crate) use self::create::refuse_existing;
 pub(crate) use self::objects::{Resolved, put_resolved};
+use self::unlock::Holder;
 
 /// Bytes up to which hashing takes less than handing it over to another thread.
 pub(crate) const HASHED_INLINE: usize = 128 * 1024;
@@ -61,7 +66,7 @@ impl Default for StoreOptions {
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct CreateOptions {
-    /// Cost of guessing the passphrase.
+    /// Cost of guessing the passphrase, if it is one that opens the store first.
     pub kdf: KdfParams,
 }
 
@@ -73,6 +78,9 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     backend: Arc<dyn Backend>,
     keys: Arc<Keys>,
+    /// Who opened the store; with it a new key epoch can be opened without asking again.
+    holder: RwLock<Holder>,
+    config: Bytes,
     options: StoreOptions,
     /// Where open packs are spooled.
     disk: Arc<dyn Disk>,

@@ -2,6 +2,7 @@
 
 mod begin;
 mod content_writer;
+mod cutter;
 mod gatherer;
 mod slot_writer;
 mod upload;

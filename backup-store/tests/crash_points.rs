@@ -11,7 +11,7 @@ use harness::scenario::Scenario;
 use harness::world::Template;
 
 /// Seeds of the ordinary tests, per scenario.
-const SEEDS: u64 = 9;
+const SEEDS: u64 = 18;
 
 fn play(scenario: Scenario, seeds: std::ops::Range<u64>) -> (Figures, Vec<Failure>) {
     run(async {

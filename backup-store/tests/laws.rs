@@ -21,10 +21,11 @@ struct Put {
     flush: bool,
 }
 
-const CLASSES: [ContentClass; 3] = [
+const CLASSES: [ContentClass; 4] = [
     ContentClass::Text,
     ContentClass::Binary,
     ContentClass::Metadata,
+    ContentClass::Mail,
 ];
 
 fn put() -> impl Strategy<Value = Put> {
@@ -32,7 +33,7 @@ fn put() -> impl Strategy<Value = Put> {
     (
         length,
         0u8..3,
-        0usize..3,
+        0usize..4,
         prop_oneof![Just(0usize), 1000usize..3 << 20],
         any::<bool>(),
         any::<bool>(),
@@ -61,6 +62,9 @@ async fn run(puts: &[Put]) {
             .skip(put.length / 2)
             .for_each(|byte| *byte &= 3);
         let class = CLASSES[put.class];
+        if class == ContentClass::Mail {
+            bytes = common::message(&[&bytes]);
+        }
         let content = if put.piece == 0 {
             gatherer.put(class, &bytes).await.unwrap()
         } else {

@@ -191,12 +191,11 @@ fn cloud(choice: &CloudChoice) -> Result<Cloud> {
             Failure::usage(format!("the config names an unknown cloud, {name:?}"))
                 .next("choose global, us-gov-l4, us-gov-l5 or china, or give login, graph and ews")
         }),
-        CloudChoice::Custom(custom) => Ok(Cloud {
-            name: "custom".to_owned(),
-            authority: custom.login.clone(),
-            graph: custom.graph.clone(),
-            ews: custom.ews.clone(),
-        }),
+        CloudChoice::Custom(custom) => {
+            let (login, graph) = (custom.login.clone(), custom.graph.clone());
+            Cloud::from_urls("custom", login, graph, custom.ews.clone())
+                .map_err(|error| from_auth("read the cloud of the config", &error))
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use backup_store::catalog::{
-    Container, ContainerKind, Item, ItemKey, ItemKind, ItemState, Outcome, Resource, ResourceId,
-    ResourceKind, RunNote, RunRecord, Service, Snapshot, Totals,
+    Container, ContainerKind, Drift, Item, ItemKey, ItemKind, ItemState, Outcome, Resource,
+    ResourceId, ResourceKind, RunNote, RunRecord, Service, Snapshot, Totals,
 };
 use backup_store::{ChunkId, RunId, Timestamp, TreeRoot};
 use m365_fuzz::TARGETS;
@@ -158,6 +158,11 @@ fn run_record(at: Timestamp) -> RunRecord {
             ResourceId::of(&Service::OneDrive, "d"),
             "refused".to_owned(),
         )],
+        drift: Some(Drift {
+            listed: 9,
+            stale: 1,
+            ..Drift::default()
+        }),
     }
 }
 

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use url::Url;
 
+use crate::challenge::Claims;
 use crate::error::{Error, ErrorKind, Result};
 use crate::origin::OriginPolicy;
 use crate::token::{AccessToken, Audience, TokenProvider};
@@ -48,8 +49,8 @@ impl AuthorizedTransport {
 
     /// Sends a request with a bearer token.
     ///
-    /// After an answer of 401 the token is renewed once and the request sent again, provided its
-    /// body was whole in memory; the answer to that is returned whatever it is. An `Authorization`
+    /// After an answer of 401 the token is renewed once, with the claims that the answer demands if
+    /// it does, and the request sent again, provided its body was whole in memory; the answer to that is returned whatever it is. An `Authorization`
     /// header of the caller is replaced.
     ///
     /// *Errors*: [`ErrorKind::OriginRefused`] before a token is asked for; those of the token
@@ -67,7 +68,12 @@ impl AuthorizedTransport {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        self.tokens.invalidate(&self.audience, &token).await;
+        match Claims::demanded(response.headers()) {
+            Some(claims) => {
+                self.tokens.challenge(&self.audience, &token, &claims).await;
+            }
+            None => self.tokens.invalidate(&self.audience, &token).await,
+        }
         let Some((parts, bytes)) = replay else {
             return Ok(response);
         };

@@ -11,6 +11,7 @@ use crate::token::Audience;
 /// *Source*: the national-cloud deployment pages of Microsoft Graph and of the identity platform
 /// (2025-01); the Exchange addresses are the commonly used ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cloud {
     /// The name used in configuration, such as `global`.
     pub name: String,
@@ -20,6 +21,8 @@ pub struct Cloud {
     pub graph: Url,
     /// The full EWS endpoint.
     pub ews: Url,
+    /// The domains below which the tenants' SharePoint hosts lie, such as `sharepoint.com`.
+    pub sharepoint_domains: Vec<String>,
 }
 
 impl Cloud {
@@ -30,6 +33,7 @@ impl Cloud {
             "https://login.microsoftonline.com",
             "https://graph.microsoft.com",
             "https://outlook.office365.com/EWS/Exchange.asmx",
+            "sharepoint.com",
         )
     }
 
@@ -40,6 +44,7 @@ impl Cloud {
             "https://login.microsoftonline.us",
             "https://graph.microsoft.us",
             "https://outlook.office365.us/EWS/Exchange.asmx",
+            "sharepoint.us",
         )
     }
 
@@ -50,6 +55,7 @@ impl Cloud {
             "https://login.microsoftonline.us",
             "https://dod-graph.microsoft.us",
             "https://outlook-dod.office365.us/EWS/Exchange.asmx",
+            "sharepoint-mil.us",
         )
     }
 
@@ -60,6 +66,7 @@ impl Cloud {
             "https://login.partner.microsoftonline.cn",
             "https://microsoftgraph.chinacloudapi.cn",
             "https://partner.outlook.cn/EWS/Exchange.asmx",
+            "sharepoint.cn",
         )
     }
 
@@ -86,14 +93,30 @@ impl Cloud {
                 Error::new(ErrorKind::Configuration, message).with_source(cause)
             })
         };
-        let cloud = Self {
+        let (authority, graph) = (parse("authority", authority)?, parse("graph", graph)?);
+        Self::from_urls(name, authority, graph, parse("ews", ews)?)
+    }
+
+    /// Builds a cloud from addresses that are URLs already; it has no SharePoint domain yet.
+    ///
+    /// *Errors*: [`ErrorKind::Configuration`] for an address that is neither https nor http on
+    /// loopback.
+    pub fn from_urls(name: &str, authority: Url, graph: Url, ews: Url) -> Result<Self> {
+        OriginPolicy::new([&authority, &graph, &ews])?;
+        Ok(Self {
             name: name.to_owned(),
-            authority: parse("authority", authority)?,
-            graph: parse("graph", graph)?,
-            ews: parse("ews", ews)?,
-        };
-        OriginPolicy::new([&cloud.authority, &cloud.graph, &cloud.ews])?;
-        Ok(cloud)
+            authority,
+            graph,
+            ews,
+            sharepoint_domains: Vec::new(),
+        })
+    }
+
+    /// Adds a domain below which SharePoint hosts lie.
+    #[must_use]
+    pub fn with_sharepoint_domain(mut self, domain: impl Into<String>) -> Self {
+        self.sharepoint_domains.push(domain.into());
+        self
     }
 
     /// Returns the audience of tokens for Microsoft Graph.
@@ -106,12 +129,42 @@ impl Cloud {
         Audience::new(self.ews.origin().ascii_serialization())
     }
 
+    /// Returns the audience of tokens for the SharePoint host of `site`, a tenant's own.
+    ///
+    /// *Errors*: [`ErrorKind::OriginRefused`] for a host that is not one of this cloud's, or an
+    /// address that is neither https nor http on loopback: a token for it would be a token for a
+    /// stranger.
+    pub fn sharepoint_audience(&self, site: &Url) -> Result<Audience> {
+        OriginPolicy::new([site])
+            .ok()
+            .and(site.host_str())
+            .filter(|host| {
+                self.sharepoint_domains.iter().any(|domain| {
+                    host.eq_ignore_ascii_case(domain)
+                        || host
+                            .strip_suffix(domain.as_str())
+                            .is_some_and(|rest| rest.ends_with('.'))
+                })
+            })
+            .map(|_| Audience::new(site.origin().ascii_serialization()))
+            .ok_or_else(|| {
+                let address = crate::redact::url(site);
+                let message = format!(
+                    "the address {address} is not a sharepoint host of cloud {}",
+                    self.name
+                );
+                Error::new(ErrorKind::OriginRefused, message)
+            })
+    }
+
     #[allow(
         clippy::expect_used,
         reason = "literals of this file, parsed by a test"
     )]
-    fn known(name: &str, authority: &str, graph: &str, ews: &str) -> Self {
-        Self::from_record(name, authority, graph, ews).expect("literals of this file are urls")
+    fn known(name: &str, authority: &str, graph: &str, ews: &str, sharepoint: &str) -> Self {
+        Self::from_record(name, authority, graph, ews)
+            .expect("literals of this file are urls")
+            .with_sharepoint_domain(sharepoint)
     }
 }
 
@@ -143,6 +196,31 @@ mod tests {
             cloud.ews_audience().as_str(),
             "https://outlook.office365.com"
         );
+    }
+
+    #[test]
+    fn sharepoint_tokens_are_for_hosts_of_the_cloud_only() {
+        let audience = |text: &str| {
+            let url = url::Url::parse(text).unwrap();
+            Cloud::global()
+                .sharepoint_audience(&url)
+                .map(|audience| audience.to_string())
+                .ok()
+        };
+        let good = "https://contoso.sharepoint.com";
+        assert_eq!(
+            audience(&format!("{good}/sites/a?x=1")).as_deref(),
+            Some(good)
+        );
+        for bad in [
+            "https://contoso.sharepoint.com.evil.example/",
+            "https://evilsharepoint.com/",
+            "http://contoso.sharepoint.com/",
+            "https://user@contoso.sharepoint.com/",
+            "https://contoso.sharepoint.us/",
+        ] {
+            assert_eq!(audience(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -33,6 +33,15 @@ pub enum ErrorKind {
     Configuration,
     /// The operating system gave no randomness or clock.
     Environment,
+    /// An answer to a sign-in does not belong to the sign-in that waits for it.
+    AnswerRefused,
+    /// A store of tokens could not be read, opened with its key, or written.
+    TokenStore,
+    /// The request was not sent, because a limit does not admit it now; see
+    /// [`Error::retry_after`].
+    NotAdmitted,
+    /// A recording holds no answer to the request.
+    NotRecorded,
 }
 
 /// Describes one failure: what was attempted, why it failed, whether trying again can help.
@@ -44,6 +53,7 @@ struct Inner {
     service_code: Option<String>,
     request_id: Option<String>,
     retry_after: Option<Duration>,
+    next_step: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -56,6 +66,7 @@ impl Error {
             service_code: None,
             request_id: None,
             retry_after: None,
+            next_step: None,
             source: None,
         }))
     }
@@ -88,6 +99,13 @@ impl Error {
         self
     }
 
+    /// Attaches what a person can do about it.
+    #[must_use]
+    pub fn with_next_step(mut self, step: &'static str) -> Self {
+        self.0.next_step = Some(step);
+        self
+    }
+
     /// Returns the same error once more, for several callers who waited for one outcome.
     pub(crate) fn shared(original: &std::sync::Arc<Self>) -> Self {
         Self(Box::new(Inner {
@@ -96,6 +114,7 @@ impl Error {
             service_code: original.0.service_code.clone(),
             request_id: original.0.request_id.clone(),
             retry_after: original.0.retry_after,
+            next_step: original.0.next_step,
             source: Some(Box::new(std::sync::Arc::clone(original))),
         }))
     }
@@ -109,11 +128,15 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.0.kind,
-            ErrorKind::Connect | ErrorKind::Transport | ErrorKind::Throttled | ErrorKind::Service
+            ErrorKind::Connect
+                | ErrorKind::Transport
+                | ErrorKind::Throttled
+                | ErrorKind::Service
+                | ErrorKind::NotAdmitted
         )
     }
 
-    /// Returns how long the service asked to wait, if it did.
+    /// Returns how long to wait: as the service asked, or until a limit may admit the request.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
@@ -121,6 +144,11 @@ impl Error {
     /// Returns the service's own code, such as `AADSTS7000215`.
     pub fn service_code(&self) -> Option<&str> {
         self.0.service_code.as_deref()
+    }
+
+    /// Returns what a person can do about it, as a sentence without a full stop.
+    pub fn next_step(&self) -> Option<&'static str> {
+        self.0.next_step
     }
 
     /// Returns the id under which the service logged the request.

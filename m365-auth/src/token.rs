@@ -1,20 +1,45 @@
 //! The token seam: what a client needs to know of tokens, and nothing of where they come from.
 
+mod aadsts;
 mod cached;
+pub(crate) mod callback;
 mod client;
+mod contents;
+mod device;
+pub(crate) mod endpoint;
+mod exchange;
 mod identity_error;
+mod kept;
+mod loopback;
+mod managed;
+mod pending;
+mod sealed_file;
+mod sign_in;
+mod store;
+mod user;
 
 use std::fmt;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
+use crate::challenge::Claims;
 use crate::error::Result;
 use crate::secret::Secret;
 
 pub use cached::CachedTokenProvider;
+pub use callback::CallbackAnswer;
 pub use client::TokenClient;
+pub use contents::TokenContents;
+pub use device::{DeviceAuthorization, DevicePoll, DeviceSchedule};
 pub use identity_error::IdentityError;
+pub use kept::KeptTokenProvider;
+pub use loopback::LoopbackRedirect;
+pub use managed::{ManagedIdentity, ManagedIdentityEndpoint, ManagedIdentityName};
+pub use sealed_file::SealedTokenFile;
+pub use sign_in::{Authorization, AuthorizationOptions, SignIn, SignedIn};
+pub use store::{MemoryTokenStore, TokenStore};
+pub use user::UserTokenProvider;
 
 /// Names whom a token is for, as the scope prefix of the identity platform.
 ///
@@ -83,4 +108,13 @@ pub trait TokenProvider: fmt::Debug + Send + Sync {
     /// Reports that the service refused `rejected` with 401, so that the next call gives another
     /// one.
     async fn invalidate(&self, audience: &Audience, rejected: &AccessToken);
+
+    /// Reports that the service refused `rejected` and demands a token that meets `claims`; the
+    /// next call gives one, or fails because a person must sign in.
+    ///
+    /// Providers that know nothing of claims forget the token.
+    async fn challenge(&self, audience: &Audience, rejected: &AccessToken, claims: &Claims) {
+        let _ = claims;
+        self.invalidate(audience, rejected).await;
+    }
 }

@@ -166,7 +166,7 @@ impl From<m365_auth::Error> for Error {
             Auth::Transport => ErrorKind::Transport,
             Auth::TooLarge => ErrorKind::TooLarge,
             Auth::OriginRefused => ErrorKind::OriginRefused,
-            Auth::Throttled => ErrorKind::Throttled,
+            Auth::Throttled | Auth::NotAdmitted => ErrorKind::Throttled,
             Auth::Service => ErrorKind::Service,
             Auth::Malformed => ErrorKind::Malformed,
             _ => ErrorKind::Credential,

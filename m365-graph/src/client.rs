@@ -19,6 +19,7 @@ use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mail::Mail;
 use crate::page::{DeltaLink, PageLink};
+use crate::signals::{ThrottleObserver, ThrottleSignals};
 
 pub(crate) use call::{Answer, Call, Read, Repeat, Segment, segment};
 
@@ -40,6 +41,20 @@ pub struct GraphOptions {
     pub upload_fragment_bytes: usize,
     /// The clock and the source of random numbers.
     pub environment: Arc<dyn Environment>,
+    /// Who takes notice of what the services say of their limits.
+    pub throttle_observer: Option<Arc<dyn ThrottleObserver>>,
+}
+
+impl GraphOptions {
+    /// Passes on what an answer tells of limits.
+    pub(crate) fn observe(&self, operation: &'static str, headers: &HeaderMap) {
+        if let Some(observer) = &self.throttle_observer {
+            let signals = ThrottleSignals::from_headers(headers, self.environment.now());
+            if !signals.is_empty() {
+                observer.observed(operation, &signals);
+            }
+        }
+    }
 }
 
 impl Default for GraphOptions {
@@ -53,6 +68,7 @@ impl Default for GraphOptions {
             max_json_bytes: 64 << 20,
             upload_fragment_bytes: 32 * UPLOAD_UNIT_BYTES,
             environment: Arc::new(SystemEnvironment),
+            throttle_observer: None,
         }
     }
 }
@@ -192,6 +208,16 @@ impl GraphClient {
             tokio::time::sleep(delay).await;
             attempt += 1;
         }
+    }
+
+    /// Sends a call and reads its answer, once; the caller decides about another time.
+    pub(crate) async fn execute_once(&self, call: &Call, read: Read) -> Result<Answer> {
+        call::once(&self.0.door, &self.0.options, call, read).await
+    }
+
+    /// Returns the address of a call as parts of a batch are addressed.
+    pub(crate) fn relative(&self, call: &Call) -> String {
+        call.below(&self.0.root)
     }
 
     /// Asks the retry policy how long to wait after a failure that may pass.

@@ -51,6 +51,8 @@ pub enum ErrorKind {
     Malformed,
     /// No token could be had.
     Credential,
+    /// A part of a batch was not tried, because one that it waits for has failed.
+    DependencyFailed,
 }
 
 /// Describes one failure: what was attempted, why it failed, whether trying again can help.
@@ -122,6 +124,26 @@ impl Error {
         self
     }
 
+    /// Returns the same error without its cause, for each of several that failed together.
+    pub(crate) fn copied(&self) -> Self {
+        let Inner {
+            kind,
+            status,
+            retry_after,
+            ..
+        } = *self.0;
+        Self(Box::new(Inner {
+            kind,
+            message: self.0.message.clone(),
+            code: self.0.code.clone(),
+            service_message: self.0.service_message.clone(),
+            status,
+            request_id: self.0.request_id.clone(),
+            retry_after,
+            source: None,
+        }))
+    }
+
     /// Puts `object` before the message, as in `the message: not found`.
     pub(crate) fn about(mut self, object: &str) -> Self {
         self.0.message = format!("{object}: {}", self.0.message);
@@ -175,6 +197,10 @@ impl From<m365_auth::Error> for Error {
             Auth::TooLarge => (ErrorKind::TooLarge, "the answer is longer than allowed"),
             Auth::OriginRefused => (ErrorKind::OriginRefused, "the address is not allowed"),
             Auth::Throttled => (ErrorKind::Throttled, "the identity platform asks to wait"),
+            Auth::NotAdmitted => (
+                ErrorKind::Throttled,
+                "a limit does not admit the request now",
+            ),
             Auth::Service => (ErrorKind::Service, "the identity platform failed"),
             Auth::Malformed => (ErrorKind::Malformed, "an answer could not be understood"),
             _ => (ErrorKind::Credential, "no token could be had"),

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod batch;
 pub mod client;
 pub mod drive;
 pub mod entity;
@@ -8,13 +9,16 @@ pub mod mail;
 mod odata;
 pub mod page;
 mod retry_after;
+pub mod signals;
 mod upload;
 pub mod users;
 
+pub use batch::{Batch, BatchAnswers, Part, PartAnswer};
 pub use client::{GraphClient, GraphOptions};
 pub use drive::{Download, Drive, DriveClient, DriveItem, OnConflict, QuickXorHash, UploadOptions};
 pub use entity::Entity;
 pub use error::{Error, ErrorKind, Result};
 pub use mail::{Mail, MailFolder, Message, NewAttachment, Recipient};
 pub use page::{Change, DeltaLink, DeltaNext, DeltaPage, Page, PageLink, RemovedReason};
+pub use signals::{ThrottleObserver, ThrottleSignals};
 pub use users::{MailboxSettings, User};

@@ -41,12 +41,8 @@ fn client(tenant: &Tenant) -> GraphClient {
         },
     ));
     let (urls, app) = (tenant.urls(), tenant.app());
-    let cloud = Cloud {
-        name: "simulated".into(),
-        authority: urls.login.clone(),
-        graph: urls.graph.clone(),
-        ews: urls.ews.clone(),
-    };
+    let (login, graph) = (urls.login.clone(), urls.graph.clone());
+    let cloud = Cloud::from_urls("simulated", login, graph, urls.ews.clone()).unwrap();
     let environment = Arc::new(SystemEnvironment);
     let tokens = TokenClient::client_secret(
         Arc::clone(&transport),

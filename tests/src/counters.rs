@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::tenant::urls::Door;
 
+/// The envelope of a batch, which costs nothing beside its parts.
+const BATCH: &str = "POST /$batch";
+
 /// Requests answered since the start or the last reset, by route.
 ///
 /// *Shape*: a route is a method and a path with its ids replaced, such as
@@ -29,7 +32,8 @@ impl Counters {
             .map(|(route, count)| (route.as_str(), *count))
     }
 
-    /// Returns the requests answered by login, Graph and EWS; content origins do not count.
+    /// Returns the requests answered by login, Graph and EWS; content origins do not count,
+    /// nor do envelopes of batches, whose parts do.
     pub fn billed(&self) -> u64 {
         self.billed
     }
@@ -45,7 +49,7 @@ impl Counters {
     }
 
     pub(crate) fn add(&mut self, door: Door, route: &str) {
-        if door != Door::Content {
+        if door != Door::Content && route != BATCH {
             self.billed += 1;
         }
         let name = Self::full_name(door, route);

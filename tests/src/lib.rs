@@ -8,6 +8,7 @@ pub mod generate;
 mod mime;
 pub mod server;
 pub mod tenant;
+mod throttling;
 
 pub use change::{ChangeSpec, ChangeSummary};
 pub use counters::Counters;
@@ -15,3 +16,4 @@ pub use fault::{Fault, FaultPlan, FaultRule};
 pub use generate::TenantSpec;
 pub use server::{ByteStream, Server};
 pub use tenant::{App, MailboxKind, MessageInfo, NewMessage, Tenant, Urls, UserInfo};
+pub use throttling::Throttling;

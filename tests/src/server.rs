@@ -20,18 +20,24 @@
 //! keyword must be listed there.
 
 pub(crate) mod answer;
+mod batch;
 pub(crate) mod call;
+#[cfg(feature = "serve")]
+mod connect;
 pub(crate) mod content;
 mod directory;
 pub(crate) mod drives;
 pub(crate) mod ews;
 mod graph;
+mod limits;
 mod login;
 mod loopback;
 pub(crate) mod mail;
 pub(crate) mod route_name;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(feature = "serve")]
+pub mod tls;
 
 use std::io;
 
@@ -72,14 +78,7 @@ impl Tenant {
         if let Some(Fault::Slow(wait)) = &fault {
             tokio::time::sleep(*wait).await;
         }
-        let instead = fault
-            .as_ref()
-            .and_then(|fault| fault::instead(&call, fault));
-        let answer = match instead {
-            Some(answer) => answer?,
-            None => fault::afterwards(fault.as_ref(), answer(&call))?,
-        };
-        self.lock().counters.add(door, &call.route);
+        let answer = served(&call, fault.as_ref())?;
         Ok(self.stamp(&call, answer))
     }
 
@@ -156,6 +155,22 @@ fn is_mail(call: &Call) -> bool {
         && below_user[1..].contains(&keys[2])
 }
 
+/// Answers a call at once, as fault plan and limits allow; a part of a batch comes here as well.
+fn respond(call: &Call) -> io::Result<Answer> {
+    let fault = call.tenant.strike(call);
+    let _place = Place::take(call);
+    served(call, fault.as_ref())
+}
+
+fn served(call: &Call, fault: Option<&Fault>) -> io::Result<Answer> {
+    let answer = match fault.and_then(|fault| fault::instead(call, fault)) {
+        Some(answer) => answer?,
+        None => fault::afterwards(fault, answer(call))?,
+    };
+    call.tenant.lock().counters.add(call.door, &call.route);
+    Ok(answer)
+}
+
 /// Lets the service at the door answer; a refusal becomes an answer in the service's style.
 fn answer(call: &Call) -> Answer {
     if Place::is_over(call) {
@@ -164,6 +179,10 @@ fn answer(call: &Call) -> Answer {
             .with_header("retry-after", "1")
             .into_answer(call);
     }
+    let signals = match limits::admit(call) {
+        Ok(signals) => signals,
+        Err(refusal) => return refusal.into_answer(call),
+    };
     let outcome = match call.door {
         Door::Login => login::route(call),
         Door::Graph => graph::route(call),
@@ -173,7 +192,9 @@ fn answer(call: &Call) -> Answer {
         }
         Door::Content => content::route(call),
     };
-    outcome.unwrap_or_else(|refusal| refusal.into_answer(call))
+    let mut answer = outcome.unwrap_or_else(|refusal| refusal.into_answer(call));
+    signals.put_on(&mut answer);
+    answer
 }
 
 fn door_of(tenant: &Tenant, request: &Request<Bytes>) -> io::Result<Door> {

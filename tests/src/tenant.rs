@@ -9,6 +9,7 @@ pub(crate) mod mailbox;
 pub mod message;
 pub(crate) mod people;
 pub(crate) mod public_folders;
+pub(crate) mod sign_ins;
 pub(crate) mod uploads;
 pub(crate) mod urls;
 
@@ -40,6 +41,9 @@ pub(crate) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 #[derive(Clone)]
 pub struct Tenant {
     state: Arc<Mutex<State>>,
+    /// Where it listens; audiences of tokens are named by it.
+    home: Arc<Urls>,
+    /// Under which names answers speak of it; those by which the request came.
     urls: Arc<Urls>,
 }
 
@@ -51,6 +55,8 @@ pub(crate) struct State {
     pub(crate) users: Vec<UserState>,
     /// The app that may sign in, and what it was granted.
     pub(crate) app: app::Registration,
+    /// Sign-ins of people and machines.
+    pub(crate) sign_ins: sign_ins::SignIns,
     /// Requests answered, by route.
     pub(crate) counters: Counters,
     /// Time for tokens and assertions.
@@ -66,8 +72,12 @@ pub(crate) struct State {
     /// Attachments on their way in, by the token of their session.
     pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
     pub(crate) mail_uploads_opened: u64,
+    /// Limits, and what was used of them.
+    pub(crate) usage: crate::throttling::Usage,
     /// What goes wrong.
     pub(crate) faults: FaultPlan,
+    /// Whether an Authorization header is ignored where an address is its own permission.
+    pub(crate) tolerant_content: bool,
     /// Who writes generated mail.
     pub(crate) cast: Arc<Cast>,
 }
@@ -79,6 +89,7 @@ impl Tenant {
             seed,
             users: Vec::new(),
             app: app::Registration::new(seed),
+            sign_ins: sign_ins::SignIns::new(seed),
             counters: Counters::default(),
             clock: system_clock(),
             ticks: 0,
@@ -87,12 +98,16 @@ impl Tenant {
             ews: public_folders::Ews::new(seed),
             mail_uploads: BTreeMap::new(),
             mail_uploads_opened: 0,
+            usage: crate::throttling::Usage::default(),
             faults: FaultPlan::default(),
+            tolerant_content: false,
             cast: Arc::default(),
         };
+        let urls = Arc::new(Urls::in_process());
         Self {
             state: Arc::new(Mutex::new(state)),
-            urls: Arc::new(Urls::in_process()),
+            home: Arc::clone(&urls),
+            urls,
         }
     }
 
@@ -104,10 +119,46 @@ impl Tenant {
     /// Returns the same tenant under other addresses; both share one state.
     #[must_use]
     pub fn with_urls(&self, urls: Urls) -> Self {
+        let urls = Arc::new(urls);
         Self {
             state: Arc::clone(&self.state),
+            home: Arc::clone(&urls),
+            urls,
+        }
+    }
+
+    /// Returns the same tenant, which speaks of itself by the names that a request used.
+    pub(crate) fn named_by(&self, urls: Urls) -> Self {
+        Self {
+            state: Arc::clone(&self.state),
+            home: Arc::clone(&self.home),
             urls: Arc::new(urls),
         }
+    }
+
+    /// Returns where it listens, by whatever names the request came.
+    pub(crate) fn home(&self) -> &Urls {
+        &self.home
+    }
+
+    /// Finds the service that a token is asked for, by any of its names; returns the origin by
+    /// which tokens name it.
+    pub(crate) fn audience_of(&self, resource: &str) -> Option<String> {
+        let resource = resource.trim_end_matches('/');
+        let global = Urls::global();
+        let names = [&*self.urls, &*self.home, &global];
+        let services: [fn(&Urls) -> String; 2] = [
+            |urls| urls.graph.origin().ascii_serialization(),
+            |urls| urls.ews.origin().ascii_serialization(),
+        ];
+        services
+            .into_iter()
+            .find(|of| {
+                names
+                    .iter()
+                    .any(|urls| of(urls).eq_ignore_ascii_case(resource))
+            })
+            .map(|of| of(&self.home))
     }
 
     /// Returns the app that may sign in.
@@ -128,6 +179,14 @@ impl Tenant {
     /// Replaces the clock by which tokens expire and assertions are judged.
     pub fn set_clock(&self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
         self.lock().clock = Arc::new(clock);
+    }
+
+    /// Decides what happens to an Authorization header at addresses that need none.
+    ///
+    /// The service may refuse it, which is the default here; some clients send one all the same,
+    /// and get along with the service.
+    pub fn set_tolerant_content(&self, tolerant: bool) {
+        self.lock().tolerant_content = tolerant;
     }
 
     /// Lists the users in the order of their creation.

@@ -162,7 +162,7 @@ impl ResourceRun<'_> {
             }
         }
         let containers = std::mem::take(&mut open.containers);
-        self.commit_settled(open).await?;
+        self.commit_located(open.located, open.edits).await?;
         self.feeds_of(containers).await
     }
 
@@ -189,13 +189,17 @@ impl ResourceRun<'_> {
         Ok(())
     }
 
-    /// Commits what settling has decided.
-    async fn commit_settled(&mut self, open: Open) -> Result<()> {
+    /// Commits items as they were read, outside any feed, and edits beside them.
+    pub(super) async fn commit_located(
+        &mut self,
+        located: Vec<Change>,
+        edits: Vec<Edit>,
+    ) -> Result<()> {
         let now = self.context.environment.now();
         let into = &self.reader.gatherer;
-        let work = page::plan(&mut self.view, &settlement(), open.located, into, now).await?;
+        let work = page::plan(&mut self.view, &settlement(), located, into, now).await?;
         let mut entry = work.entry;
-        entry.edits.extend(open.edits);
+        entry.edits.extend(edits);
         for (seen, result) in self.reader.fetch(work.to_fetch).await {
             match result {
                 Ok(outcome) => {

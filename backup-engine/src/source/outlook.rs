@@ -219,7 +219,7 @@ impl OutlookSource {
             Err(error) if error.kind() == GraphErrorKind::NotFound => return Ok(Fetched::Gone),
             Err(error) => return Err(graph::item_error(error)),
         };
-        let mut writer = into.content(ContentClass::Text);
+        let mut writer = into.content(ContentClass::Mail);
         while let Some(chunk) = body.chunk().await {
             let chunk = chunk.map_err(graph::body_error)?;
             writer.write(&chunk).await?;

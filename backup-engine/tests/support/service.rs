@@ -33,11 +33,15 @@ pub(crate) struct Item {
     pub(crate) content: Vec<u8>,
     pub(crate) flag: u32,
     pub(crate) corrupt: bool,
+    /// How often it changed without any feed telling.
+    pub(crate) silent: u64,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
     clock: u64,
+    /// Times before every cursor, each used once, for what no feed tells.
+    quiet_clock: u64,
     epoch: u64,
     pub(crate) containers: BTreeMap<String, (u64, String)>,
     gone_containers: Vec<(u64, String)>,
@@ -87,6 +91,7 @@ impl State {
             content: content.to_vec(),
             flag: self.items.get(id).map_or(0, |item| item.flag),
             corrupt: false,
+            silent: 0,
         };
         self.items.insert(id.to_owned(), item);
     }
@@ -135,6 +140,28 @@ impl State {
         }
     }
 
+    /// Changes an item, or adds one, and lets no feed tell of it.
+    pub(crate) fn put_silently(&mut self, id: &str, container: &str, content: &[u8]) {
+        self.quiet_clock += 1;
+        let quiet = self.quiet_clock;
+        let old = self.items.get(id);
+        let item = Item {
+            container: container.to_owned(),
+            created: old.map_or(i64::try_from(quiet).unwrap(), |old| old.created),
+            changed: old.map_or(quiet, |old| old.changed),
+            content: content.to_vec(),
+            flag: old.map_or(0, |old| old.flag),
+            corrupt: false,
+            silent: old.map_or(0, |old| old.silent) + 1,
+        };
+        self.items.insert(id.to_owned(), item);
+    }
+
+    /// Deletes an item, and lets no feed tell of it.
+    pub(crate) fn delete_silently(&mut self, id: &str) {
+        self.items.remove(id);
+    }
+
     /// Makes every cursor given so far invalid.
     pub(crate) fn expire_cursors(&mut self) {
         self.epoch += 1;
@@ -150,7 +177,7 @@ impl State {
             name: format!("item {id}"),
             sender: None,
             recipients: Vec::new(),
-            change_key: item.changed.to_string(),
+            change_key: format!("{}.{}", item.changed, item.silent),
             content_key: Some(format!("{:?}", item.content)),
             content_key_is_proof: false,
             size_bytes: None,
@@ -250,7 +277,10 @@ impl MemorySource {
         Self {
             layout,
             page_size,
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(State {
+                clock: 1_000,
+                ..State::default()
+            })),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use super::{Container, Item, ItemKey, ItemState, Representation, RunNote};
 use crate::codec::{Decoder, Encoder};
+use crate::content::recipe::Recipe;
 use crate::{ChunkId, ContentHash, ContentRef, Error, ErrorKind, Result, Timestamp, TreeRoot};
 
 const ITEM: u8 = b'I';
@@ -65,13 +66,16 @@ fn put_content(encoder: &mut Encoder, content: &ContentRef) {
     encoder.list(&content.chunks, |encoder, chunk| {
         encoder.raw(chunk.as_bytes());
     });
+    Recipe::encode(content.recipe.as_ref(), encoder);
 }
 
 fn take_content(decoder: &mut Decoder<'_>) -> Result<ContentRef> {
+    let length = decoder.varint()?;
     Ok(ContentRef {
-        length: decoder.varint()?,
+        length,
         hash: ContentHash::from_bytes(decoder.array()?),
         chunks: decoder.list(32, |decoder| Ok(ChunkId::from_bytes(decoder.array()?)))?,
+        recipe: Recipe::decode(decoder, length)?,
     })
 }
 
@@ -194,7 +198,7 @@ impl Item {
             modified: decoder.option(take_time)?,
             draft: decoder.flag()?,
             state: take_state(&mut decoder)?,
-            representations: decoder.list(35, |decoder| {
+            representations: decoder.list(36, |decoder| {
                 Ok(Representation {
                     kind: decoder.text()?.as_str().into(),
                     content: take_content(decoder)?,

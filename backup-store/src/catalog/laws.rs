@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::content::base64_lines::{Ending, Lines};
+use crate::content::recipe::{Part, Recipe, Step};
 use crate::{ChunkId, ContentHash, ContentRef, LeaseId, RunId, SnapshotId, Timestamp, TreeRoot};
 
 fn text() -> impl Strategy<Value = String> {
@@ -17,13 +19,42 @@ fn time() -> impl Strategy<Value = Timestamp> {
     any::<i64>().prop_map(Timestamp::from_millis)
 }
 
+fn chunks() -> impl Strategy<Value = Vec<ChunkId>> {
+    prop::collection::vec(any::<[u8; 32]>().prop_map(ChunkId::from_bytes), 0..4)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let ending = prop_oneof![Just(Ending::Lf), Just(Ending::CrLf)];
+    let lines = (0u16..=249, ending).prop_map(|(groups, ending)| Lines {
+        width: groups * 4,
+        ending,
+    });
+    let part = (0u64..1 << 40, lines, any::<bool>(), chunks());
+    prop_oneof![
+        (0u64..1 << 40).prop_map(Step::Literal),
+        part.prop_map(|(length, lines, final_ending, chunks)| {
+            Step::Base64(Part {
+                length,
+                lines,
+                final_ending,
+                chunks,
+            })
+        })
+    ]
+}
+
 fn content() -> impl Strategy<Value = ContentRef> {
-    let chunks = prop::collection::vec(any::<[u8; 32]>().prop_map(ChunkId::from_bytes), 0..4);
     let hash = any::<[u8; 32]>().prop_map(ContentHash::from_bytes);
-    (any::<u64>(), hash, chunks).prop_map(|(length, hash, chunks)| ContentRef {
-        length,
-        hash,
-        chunks,
+    let steps = prop::collection::vec(step(), 0..4);
+    (any::<u64>(), hash, chunks(), steps).prop_map(|(length, hash, chunks, steps)| {
+        let recipe = (!steps.is_empty()).then_some(Recipe { steps });
+        let joined = recipe.as_ref().and_then(Recipe::joined_length);
+        ContentRef {
+            length: joined.unwrap_or(length),
+            hash,
+            chunks,
+            recipe,
+        }
     })
 }
 
@@ -238,6 +269,32 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
     )
 }
 
+fn drift() -> impl Strategy<Value = Drift> {
+    (any::<[u64; 8]>(), any::<bool>()).prop_map(|(counts, repaired)| {
+        let [
+            listed,
+            missing,
+            stale,
+            surplus,
+            surplus_bytes,
+            containers,
+            proved,
+            disproved,
+        ] = counts;
+        Drift {
+            listed,
+            missing,
+            stale,
+            surplus,
+            surplus_bytes,
+            containers,
+            proved,
+            disproved,
+            repaired,
+        }
+    })
+}
+
 fn run() -> impl Strategy<Value = RunRecord> {
     let ids = prop::collection::vec(any::<[u8; 16]>().prop_map(SnapshotId::from_bytes), 0..4);
     let resource = || text().prop_map(ResourceId::new);
@@ -253,9 +310,21 @@ fn run() -> impl Strategy<Value = RunRecord> {
         ids,
         unchanged,
         failed,
+        prop::option::of(drift()),
     )
         .prop_map(
-            |(run, set, started, finished, outcome, totals, snapshots, unchanged, failed)| {
+            |(
+                run,
+                set,
+                started,
+                finished,
+                outcome,
+                totals,
+                snapshots,
+                unchanged,
+                failed,
+                drift,
+            )| {
                 RunRecord {
                     run: RunId::from_bytes(run),
                     set,
@@ -266,6 +335,7 @@ fn run() -> impl Strategy<Value = RunRecord> {
                     snapshots,
                     unchanged,
                     failed,
+                    drift,
                 }
             },
         )

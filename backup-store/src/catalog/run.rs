@@ -26,4 +26,53 @@ pub struct RunRecord {
     pub unchanged: Vec<ResourceId>,
     /// The resources that it could not back up, with the cause.
     pub failed: Vec<(ResourceId, String)>,
+    /// What its Data Synchronization Check found; absent unless one was made of everything.
+    pub drift: Option<Drift>,
+}
+
+/// Tells how far the catalog of a resource was from its service, although every cursor was read to
+/// its end; zero everywhere is what it should be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Items that the listing showed.
+    pub listed: u64,
+    /// Items that the service has and the catalog lacked.
+    pub missing: u64,
+    /// Items of which the catalog held another state.
+    pub stale: u64,
+    /// Items that the catalog held and the service no longer has.
+    pub surplus: u64,
+    /// Size of the surplus items.
+    ///
+    /// *Units and limits*: bytes, as the catalog held them; the store lets them go when retention
+    /// does.
+    pub surplus_bytes: u64,
+    /// Containers that one of the two had and the other not, or otherwise.
+    pub containers: u64,
+    /// Items whose content had been assumed and was fetched as proof.
+    pub proved: u64,
+    /// Of those, items whose content was another one after all.
+    pub disproved: u64,
+    /// Whether what was found has been repaired.
+    pub repaired: bool,
+}
+
+impl Drift {
+    /// Tells whether catalog and service agreed.
+    pub fn is_none(&self) -> bool {
+        self.missing + self.stale + self.surplus + self.containers + self.disproved == 0
+    }
+
+    /// Adds what was found in another resource.
+    pub fn add(&mut self, other: &Self) {
+        self.listed += other.listed;
+        self.missing += other.missing;
+        self.stale += other.stale;
+        self.surplus += other.surplus;
+        self.surplus_bytes += other.surplus_bytes;
+        self.containers += other.containers;
+        self.proved += other.proved;
+        self.disproved += other.disproved;
+        self.repaired |= other.repaired;
+    }
 }

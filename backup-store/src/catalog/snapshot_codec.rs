@@ -2,7 +2,8 @@
 
 use super::codec::{begin, expect, put_root, put_time, take_root, take_time};
 use super::{
-    Cursor, Enumeration, FeedCursor, Outcome, Resource, ResourceId, RunRecord, Snapshot, Totals,
+    Cursor, Drift, Enumeration, FeedCursor, Outcome, Resource, ResourceId, RunRecord, Snapshot,
+    Totals,
 };
 use crate::codec::{Decoder, Encoder};
 use crate::{Result, RunId, SnapshotId};
@@ -111,6 +112,7 @@ impl RunRecord {
             encoder.text(id.as_str());
             encoder.text(cause);
         });
+        encoder.option(self.drift.as_ref(), put_drift);
         encoder.finish()
     }
 
@@ -132,6 +134,7 @@ impl RunRecord {
             failed: decoder.list(2, |decoder| {
                 Ok((ResourceId::new(decoder.text()?), decoder.text()?))
             })?,
+            drift: decoder.option(take_drift)?,
         };
         decoder.finish()?;
         Ok(run)
@@ -218,5 +221,47 @@ fn take_totals(decoder: &mut Decoder<'_>) -> Result<Totals> {
         removed: decoder.varint()?,
         moved: decoder.varint()?,
         bytes: decoder.varint()?,
+    })
+}
+
+fn put_drift(encoder: &mut Encoder, drift: &Drift) {
+    let Drift {
+        listed,
+        missing,
+        stale,
+        surplus,
+        surplus_bytes,
+        containers,
+        proved,
+        disproved,
+        repaired,
+    } = *drift;
+    let counts = [
+        listed,
+        missing,
+        stale,
+        surplus,
+        surplus_bytes,
+        containers,
+        proved,
+        disproved,
+    ];
+    for count in counts {
+        encoder.varint(count);
+    }
+    encoder.flag(repaired);
+}
+
+fn take_drift(decoder: &mut Decoder<'_>) -> Result<Drift> {
+    Ok(Drift {
+        listed: decoder.varint()?,
+        missing: decoder.varint()?,
+        stale: decoder.varint()?,
+        surplus: decoder.varint()?,
+        surplus_bytes: decoder.varint()?,
+        containers: decoder.varint()?,
+        proved: decoder.varint()?,
+        disproved: decoder.varint()?,
+        repaired: decoder.flag()?,
     })
 }

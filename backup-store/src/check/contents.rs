@@ -1,10 +1,12 @@
-//! Checking contents: are their chunks where the index says, and what they should be?
+//! Checking contents: are their chunks where the index says, and can they be read there?
 
 use super::Checker;
+use super::places::{Verdict, least_size};
 use super::report::{CheckDepth, Dependent, ProblemNumber, chain};
-use super::seen::add;
+use super::seen::{add, short};
+use crate::codec::Encoder;
+use crate::content::recipe::Recipe;
 use crate::pack::Location;
-use crate::pack::layout::TRAILER;
 use crate::{ChunkId, ContentRef, Result};
 
 /// Chunks that are looked up at once.
@@ -19,16 +21,16 @@ impl Checker<'_> {
     ) -> Vec<ProblemNumber> {
         let key = seen_key(content);
         let problems = if self.contents.insert(key) {
-            self.findings.report.chunks += content.chunk_ids().count() as u64;
+            let chunks: Vec<ChunkId> = content.chunk_ids().copied().collect();
+            self.findings.report.chunks += chunks.len() as u64;
             self.findings.report.bytes += content.length;
             let mut problems = Vec::new();
-            let chunks: Vec<ChunkId> = content.chunk_ids().copied().collect();
             for chunks in chunks.chunks(BATCH) {
                 let found = self.places(chunks).await;
                 add(&mut problems, &found);
             }
             // What is known to be missing is not read as well.
-            if self.depth == CheckDepth::AllData
+            if self.depth == CheckDepth::Contents
                 && problems.is_empty()
                 && let Err(cause) = self.read_whole(content).await
             {
@@ -60,36 +62,59 @@ impl Checker<'_> {
         };
         let mut problems = Vec::new();
         for (chunk, places) in chunks.iter().zip(&located) {
-            if places.is_empty() {
-                let number = self
-                    .findings
-                    .note(format!("chunk {chunk}"), "not in the index");
-                add(&mut problems, number.as_slice());
-            }
-            let mut lost = Vec::new();
-            for place in places {
-                lost.extend(self.lost(place));
-            }
-            // With another place that is whole, nothing depends on this one.
-            if lost.len() == places.len() {
-                add(&mut problems, &lost);
-            }
-            if self.depth == CheckDepth::AllData {
-                self.visited.mark(places);
-            }
+            let found = self.chunk(chunk, places).await;
+            add(&mut problems, &found);
         }
         problems
     }
 
-    /// Notes a problem if the pack of a place is gone or too short for it.
-    fn lost(&mut self, place: &Location) -> Option<ProblemNumber> {
-        let end = place.offset + u64::from(place.sealed) + TRAILER as u64;
+    async fn chunk(&mut self, chunk: &ChunkId, places: &[Location]) -> Vec<ProblemNumber> {
+        self.needed.extend(places.iter().map(|place| place.pack));
+        if places.is_empty() {
+            let number = self
+                .findings
+                .note(format!("chunk {chunk}"), "not in the index");
+            return number.into_iter().collect();
+        }
+        let mut lost = Vec::new();
+        let (mut good, mut unread) = (false, false);
+        for place in places {
+            match self.judge(place) {
+                Verdict::Good => good = true,
+                Verdict::Unread => unread = true,
+                Verdict::Lost(number) => lost.extend(number),
+            }
+        }
+        // With another place that is whole, nothing depends on a lost one.
+        if good {
+            return Vec::new();
+        }
+        if unread {
+            return match self.store.read_chunk_at(chunk, places, &[]).await {
+                Ok(_) => Vec::new(),
+                Err(cause) => {
+                    let number = self.findings.note(format!("chunk {chunk}"), chain(&cause));
+                    number.into_iter().collect()
+                }
+            };
+        }
+        lost
+    }
+
+    /// Tells whether a place can be relied on; notes a problem if its pack is gone or too short.
+    pub(super) fn judge(&mut self, place: &Location) -> Verdict {
         let cause = match self.pack_sizes.get(&place.pack) {
             None => "missing",
-            Some(size) if *size < end => "cut off",
-            Some(_) => return None,
+            Some(size) if *size < least_size(place) => "cut off",
+            Some(_) => return self.trouble.judge(place),
         };
-        self.findings.note(format!("pack {}", place.pack), cause)
+        let number = self.findings.note(format!("pack {}", place.pack), cause);
+        if cause == "missing" {
+            self.trouble.pack(place.pack, number);
+        } else {
+            self.trouble.block(place.pack, place.block, number);
+        }
+        Verdict::Lost(number)
     }
 
     async fn read_whole(&mut self, content: &ContentRef) -> Result<()> {
@@ -101,12 +126,15 @@ impl Checker<'_> {
     }
 }
 
-fn seen_key(content: &ContentRef) -> [u8; 32] {
+fn seen_key(content: &ContentRef) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&content.length.to_le_bytes());
     hasher.update(content.hash.as_bytes());
     for chunk in content.chunk_ids() {
         hasher.update(chunk.as_bytes());
     }
-    *hasher.finalize().as_bytes()
+    let mut recipe = Encoder::new();
+    Recipe::encode(content.recipe.as_ref(), &mut recipe);
+    hasher.update(&recipe.finish());
+    short(&hasher)
 }

@@ -160,6 +160,7 @@ fn run_record(run: RunId, snapshots: Vec<SnapshotId>) -> RunRecord {
         snapshots,
         unchanged: Vec::new(),
         failed: Vec::new(),
+        drift: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checking snapshots: every set that is stored, and everything that it refers to.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -8,9 +9,10 @@ use super::Checker;
 use super::report::{CheckPhase, chain};
 use super::trees::{Subject, TreeKind};
 use crate::catalog::{Outcome, ResourceId, RunRecord, Snapshot};
+use crate::rounds::Rounds;
 use crate::seal::ObjectKind;
 use crate::slots::{Slot, SlotRecord, parse_slot_name};
-use crate::{LeaseId, ObjectInfo, ObjectName, Result, SnapshotId};
+use crate::{ErrorKind, LeaseId, ObjectInfo, ObjectName, Result, SnapshotId};
 
 /// What the sets hold, for what can be judged only when all are read.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ struct Found {
     /// Hash of every snapshot's record.
     hashes: HashMap<SnapshotId, [u8; 32]>,
     parents: Vec<Parent>,
+    /// What rounds of prune have forgotten, if that can be read.
+    rounds: Option<Arc<Rounds>>,
     /// Greatest slot and number of slots of each lease.
     slots: BTreeMap<LeaseId, (u32, u32)>,
 }
@@ -38,7 +42,10 @@ impl Checker<'_> {
         // Where rounds of prune have removed snapshots, gaps are no damage.
         let pruned = !backend.list("gc/").await?.is_empty();
         let total = Some(listed.len() as u64);
-        let mut found = Found::default();
+        let mut found = Found {
+            rounds: self.rounds().await,
+            ..Found::default()
+        };
         for (done, info) in (1..).zip(&listed) {
             self.slot(info, &mut found).await;
             self.report_progress(CheckPhase::Snapshots, done, total);
@@ -62,11 +69,21 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// Reads what rounds of prune have forgotten.
+    async fn rounds(&mut self) -> Option<Arc<Rounds>> {
+        match self.store.read_rounds().await {
+            Ok(rounds) => Some(rounds),
+            Err(cause) => {
+                self.blind = true;
+                self.findings.note("rounds of prune", chain(&cause));
+                None
+            }
+        }
+    }
+
     async fn slot(&mut self, info: &ObjectInfo, found: &mut Found) {
         let Some((lease, number)) = parse_slot_name(&info.name) else {
-            self.findings
-                .note(format!("object {}", info.name), "not the name of a slot");
-            return;
+            return; // Remarked on already, as every name that is not ours.
         };
         let (greatest, count) = found.slots.entry(lease).or_default();
         (*greatest, *count) = (number.max(*greatest), *count + 1);
@@ -79,11 +96,18 @@ impl Checker<'_> {
             Ok(slot) => {
                 if let Slot::Set { records, .. } = &*slot {
                     for record in records {
-                        self.record(record, found).await;
+                        let rounds = found.rounds.as_ref();
+                        let place = (&lease, number);
+                        if rounds.is_none_or(|rounds| rounds.exists(place, &record.id)) {
+                            self.record(record, found).await;
+                        }
                     }
                 }
             }
+            // Deleted since the listing: forgotten.
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {}
             Err(cause) => {
+                self.blind = true;
                 self.findings
                     .note(format!("object {}", info.name), chain(&cause));
             }
@@ -97,6 +121,7 @@ impl Checker<'_> {
         let snapshot = match Snapshot::decode(bytes) {
             Ok(snapshot) => snapshot,
             Err(cause) => {
+                self.blind = true;
                 self.findings.note(format!("snapshot {id}"), chain(&cause));
                 return;
             }

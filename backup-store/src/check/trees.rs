@@ -1,11 +1,13 @@
 //! Walking the trees of a snapshot: each distinct node once, in whatever snapshots it is.
 
 use super::Checker;
+use super::places::Verdict;
 use super::report::{Dependent, ProblemNumber, chain};
-use super::seen::add;
+use super::seen::{add, short};
 use crate::catalog::{Container, Item, ItemKey, ResourceId, RunNote};
 use crate::tree::{self, Node, Payload, Record};
 use crate::{ChunkId, Result, SnapshotId, TreeRoot};
+use bytes::Bytes;
 
 /// Whose tree is walked.
 #[derive(Debug, Clone)]
@@ -36,8 +38,10 @@ pub(super) enum TreeKind {
 
 /// A node whose records are being checked.
 struct Open {
-    key: [u8; 32],
+    key: [u8; 16],
     level: u8,
+    /// The key behind which its records lie, if that is known.
+    floor: Option<Bytes>,
     records: std::vec::IntoIter<Record>,
     /// Problems met below it.
     problems: Vec<ProblemNumber>,
@@ -48,11 +52,13 @@ struct Reference<'a> {
     root: TreeRoot,
     /// The last key it must have; unknown for a root.
     last_key: Option<&'a [u8]>,
+    /// The key that all its keys must be greater than; unknown for the first of a level.
+    floor: Option<&'a Bytes>,
 }
 
 impl Reference<'_> {
     /// One key for the node and everything that was expected of it.
-    fn seen_key(&self, kind: TreeKind) -> [u8; 32] {
+    fn seen_key(&self, kind: TreeKind) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.root.node.as_bytes());
         hasher.update(&[
@@ -62,7 +68,7 @@ impl Reference<'_> {
         ]);
         hasher.update(&self.root.entries.to_le_bytes());
         hasher.update(self.last_key.unwrap_or_default());
-        *hasher.finalize().as_bytes()
+        short(&hasher)
     }
 }
 
@@ -76,6 +82,7 @@ impl Checker<'_> {
         let reference = Reference {
             root: *root,
             last_key: None,
+            floor: None,
         };
         // Problems of the root itself have no node above to belong to.
         let (open, _) = self.enter(subject, &reference, kind).await;
@@ -95,9 +102,11 @@ impl Checker<'_> {
                     level,
                     entries,
                 };
+                let floor = open.floor.replace(record.key.clone());
                 let reference = Reference {
                     root,
                     last_key: Some(&record.key),
+                    floor: floor.as_ref(),
                 };
                 let (child, problems) = self.enter(subject, &reference, kind).await;
                 add(&mut open.problems, &problems);
@@ -134,6 +143,7 @@ impl Checker<'_> {
                     Some(Open {
                         key,
                         level,
+                        floor: reference.floor.cloned(),
                         records,
                         problems: Vec::new(),
                     }),
@@ -141,6 +151,7 @@ impl Checker<'_> {
                 )
             }
             Err(cause) => {
+                self.blind = true;
                 let id = reference.root.node;
                 let number = self.findings.note(format!("tree node {id}"), chain(&cause));
                 if let Some(number) = number {
@@ -156,25 +167,35 @@ impl Checker<'_> {
     async fn read_node(&mut self, reference: &Reference<'_>) -> Result<Node> {
         self.visit_chunk(&reference.root.node).await;
         let node = tree::read_node(self.store, &reference.root).await?;
+        let damaged = |cause| {
+            let object = format!("tree node {}", reference.root.node);
+            Err(crate::Error::damaged(object, cause))
+        };
+        let first = node.records.first().map(|record| &record.key);
+        if reference
+            .floor
+            .is_some_and(|floor| first.is_some_and(|key| key <= floor))
+        {
+            return damaged("it begins before the end of the one before it");
+        }
         if reference
             .last_key
-            .is_none_or(|key| node.last_key().is_some_and(|last| last == key))
+            .is_some_and(|key| node.last_key().is_none_or(|last| last != key))
         {
-            return Ok(node);
+            return damaged("it ends at another key than referred to");
         }
-        let object = format!("tree node {}", reference.root.node);
-        Err(crate::Error::damaged(
-            object,
-            "it ends at another key than referred to",
-        ))
+        Ok(node)
     }
 
     /// Marks where a chunk that is about to be read lies.
     async fn visit_chunk(&mut self, id: &ChunkId) {
         self.findings.report.chunks += 1;
         // What cannot be located cannot be read either, which the caller reports.
-        if let Ok(places) = self.store.locate(std::slice::from_ref(id)).await {
-            self.visited.mark(places.first().map_or(&[], Vec::as_slice));
+        if let Ok(located) = self.store.locate(std::slice::from_ref(id)).await {
+            for place in located.iter().flatten() {
+                self.needed.insert(place.pack);
+                let _: Verdict = self.judge(place);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::filter::{Filter, MOST_IDS};
+use super::bloom::{Filter, MOST_IDS};
 use super::segment::Segment;
 use crate::backend::create_directories;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +18,7 @@ use crate::id::{ChunkId, PackId, StoreId};
 use crate::pack::Location;
 
 /// Layout of the database; one of another layout is built anew.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 const BUSY_WAIT_MS: i64 = 60_000;
 
 const SCHEMA: &str = "
@@ -251,11 +251,11 @@ fn insert(connection: &mut Connection, name: &str, segment: &Segment) -> rusqlit
         }
         let mut numbers = Vec::with_capacity(segment.packs.len());
         for pack in &segment.packs {
-            let id = &pack.id.as_bytes()[..];
+            let id = &pack.as_bytes()[..];
             transaction.execute("INSERT OR IGNORE INTO packs (id) VALUES (?1)", [id])?;
             let sql = "SELECT number FROM packs WHERE id = ?1";
             let number: i64 = transaction.query_row(sql, [id], |row| row.get(0))?;
-            numbers.push((pack.id, number));
+            numbers.push((*pack, number));
         }
         let sql = "INSERT OR IGNORE INTO chunks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let mut statement = transaction.prepare_cached(sql)?;

@@ -1,32 +1,28 @@
 //! Segments: sorted lists of chunks and their places, for one or more packs of one kind.
 //!
-//! A segment can be rebuilt from the tables of its packs at any time.
+//! A segment can be rebuilt from the tables of its packs at any time. It may supersede others:
+//! then every entry of theirs is in it, so that they need not be read once it can be.
 
-use crate::codec::{Decoder, Encoder};
+use super::builder::{SealedSegment, SegmentBuilder};
+use super::file::{Part, SegmentFile};
+use super::layout::{Entry, decode_block, order};
+use super::sealing::SegmentSealer;
+use crate::environment::Environment;
 use crate::error::Result;
-use crate::id::{ChunkId, PackId};
+use crate::id::{PackId, SegmentId};
+use crate::keys::Keys;
 use crate::pack::layout::Table;
-use crate::pack::{HEADER, Location, PackKind, PackSealer};
+use crate::pack::{PackKind, PackSealer};
 
-/// A pack of a segment, and the sealed and inflated length of each of its blocks.
-///
-/// The lengths come from the pack's table, never from its chunks: where a block begins depends on
-/// every block before it, even on one that no chunk is in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SegmentPack {
-    pub(crate) id: PackId,
-    pub(crate) blocks: Vec<(u32, u32)>,
-}
-
-/// A segment: its chunks are sorted by id.
+/// A segment in memory: its chunks are sorted by id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) kind: PackKind,
-    pub(crate) packs: Vec<SegmentPack>,
-    pub(crate) chunks: Vec<(ChunkId, Location)>,
+    /// Segments whose every entry is in this one.
+    pub(crate) supersedes: Vec<SegmentId>,
+    pub(crate) packs: Vec<PackId>,
+    pub(crate) chunks: Vec<Entry>,
 }
-
-const LAYOUT: u8 = 1;
 
 impl Segment {
     /// Makes the segment of some packs from their tables.
@@ -36,6 +32,7 @@ impl Segment {
     ) -> Self {
         let mut segment = Self {
             kind,
+            supersedes: Vec::new(),
             packs: Vec::new(),
             chunks: Vec::new(),
         };
@@ -48,92 +45,56 @@ impl Segment {
 
     /// Adds a pack by its table; [`sort`](Self::sort) follows the last one.
     pub(crate) fn push(&mut self, sealer: &PackSealer, table: &Table) {
-        let lengths = table.blocks.iter().map(|block| (block.sealed, block.plain));
-        self.packs.push(SegmentPack {
-            id: sealer.id,
-            blocks: lengths.collect(),
-        });
+        self.packs.push(sealer.id);
         self.chunks.extend(table.locations(sealer));
     }
 
-    /// Sorts the chunks by id.
+    /// Sorts packs and chunks, and leaves out what is said twice.
     pub(crate) fn sort(&mut self) {
-        self.chunks
-            .sort_by_key(|(id, place)| (*id, place.pack, place.block, place.start));
+        self.packs.sort_unstable();
+        self.packs.dedup();
+        self.chunks.sort_by_key(order);
+        self.chunks.dedup_by_key(|entry| order(entry));
     }
 
-    /// Writes packs with their blocks, then chunks that point at them.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let number = |pack: &PackId| self.packs.iter().position(|found| found.id == *pack);
-        let mut encoder = Encoder::new();
-        encoder.byte(LAYOUT);
-        encoder.byte(self.kind.code());
-        encoder.list(&self.packs, |encoder, pack| {
-            encoder.raw(pack.id.as_bytes());
-            encoder.list(&pack.blocks, |encoder, (sealed, plain)| {
-                encoder.varint((*sealed).into());
-                encoder.varint((*plain).into());
-            });
-        });
-        encoder.list(&self.chunks, |encoder, (id, place)| {
-            encoder.raw(id.as_bytes());
-            encoder.varint(number(&place.pack).unwrap_or(0) as u64);
-            encoder.varint(place.block.into());
-            encoder.varint(place.start.into());
-            encoder.varint(place.length.into());
-        });
-        encoder.finish()
-    }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut decoder = Decoder::new("segment", bytes);
-        if decoder.byte()? != LAYOUT {
-            return Err(decoder.malformed("its layout is not known"));
+    /// Seals the segment under a fresh id.
+    pub(crate) fn seal(&self, keys: &Keys, environment: &dyn Environment) -> Result<SealedSegment> {
+        let sealer = SegmentSealer::create(keys, environment)?;
+        let (packs, supersedes) = (self.packs.clone(), self.supersedes.clone());
+        let bound = self.chunks.len() as u64;
+        let mut builder = SegmentBuilder::new(sealer, self.kind, packs, supersedes, bound);
+        for entry in &self.chunks {
+            builder.push(entry)?;
         }
-        let kind = PackKind::from_code(decoder.byte()?)
-            .ok_or_else(|| decoder.malformed("its kind of packs is not known"))?;
-        let packs = decoder.list(17, |decoder| {
-            let pack = PackId::from_bytes(decoder.array()?);
-            let mut offset = HEADER as u64;
-            let blocks = decoder.list(2, |decoder| {
-                let block = (offset, decoder.varint_u32()?, decoder.varint_u32()?);
-                offset += u64::from(block.1);
-                Ok(block)
-            })?;
-            Ok((pack, blocks))
-        })?;
-        let chunks = decoder.list(36, |decoder| {
-            let id = ChunkId::from_bytes(decoder.array()?);
-            let pack = decoder.varint_u32()? as usize;
-            let block = decoder.varint_u32()?;
-            let (start, length) = (decoder.varint_u32()?, decoder.varint_u32()?);
-            let found = packs.get(pack).and_then(|(pack, blocks)| {
-                let (offset, sealed, plain) = *blocks.get(block as usize)?;
-                start.checked_add(length).filter(|end| *end <= plain)?;
-                Some(Location {
-                    pack: *pack,
-                    block,
-                    offset,
-                    sealed,
-                    plain,
-                    start,
-                    length,
-                })
-            });
-            let place = found.ok_or_else(|| decoder.malformed("a chunk lies in no block"))?;
-            Ok((id, place))
-        })?;
-        decoder.finish()?;
-        let packs = packs.into_iter().map(|(id, blocks)| SegmentPack {
-            id,
-            blocks: blocks
-                .into_iter()
-                .map(|(_, sealed, plain)| (sealed, plain))
-                .collect(),
-        });
-        let packs = packs.collect();
+        builder.finish()
+    }
+
+    /// Opens a segment that was read whole; every byte of it that matters is checked.
+    ///
+    /// *Errors*: [`ErrorKind::Damaged`](crate::ErrorKind::Damaged).
+    pub(crate) fn open(keys: &Keys, id: SegmentId, object: &[u8]) -> Result<Self> {
+        let file = SegmentFile::open_whole(keys, id, object)?;
+        let packs = file.directory.packs.clone();
+        let mut chunks: Vec<Entry> = Vec::new();
+        for part in file.parts() {
+            let plain = file.part_of(part, 0, object)?;
+            if let Part::Block(_) = part {
+                let entries = decode_block(&plain, &packs).map_err(|cause| file.damaged(cause))?;
+                chunks.extend(entries);
+            } else {
+                super::filter::Shard::decode(&plain).map_err(|cause| file.damaged(cause))?;
+            }
+        }
+        let directory = &file.directory;
+        let whole = chunks.len() as u64 == directory.entries
+            && chunks.is_sorted_by(|a, b| order(a) < order(b));
+        if !whole {
+            let cause = crate::Error::damaged("its entries", "they are not those it counts");
+            return Err(file.damaged(cause));
+        }
         Ok(Self {
-            kind,
+            kind: directory.kind,
+            supersedes: directory.supersedes.clone(),
             packs,
             chunks,
         })
@@ -144,53 +105,114 @@ impl Segment {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::layout::{Directory, Trailer};
     use super::*;
+    use crate::ErrorKind;
     use crate::environment::SystemEnvironment;
-    use crate::id::LeaseId;
+    use crate::id::{ChunkId, LeaseId};
     use crate::keys::tests::test_keys;
     use crate::pack::layout::BlockEntry;
 
     const LEASE: LeaseId = LeaseId::from_bytes([9; 16]);
 
-    fn table(blocks: &[Vec<u32>]) -> Table {
-        let mut next = 0u8;
-        let entry = |lengths: &Vec<u32>| BlockEntry {
+    fn table(blocks: &[Vec<u32>], next: &mut u32) -> Table {
+        let mut entry = |lengths: &Vec<u32>| BlockEntry {
             sealed: 33 + lengths.iter().sum::<u32>() / 2,
             plain: lengths.iter().sum(),
             chunks: lengths
                 .iter()
                 .map(|length| {
-                    next = next.wrapping_add(37);
-                    (ChunkId::from_bytes([next; 32]), *length)
+                    // A few chunks come twice: they lie in several places.
+                    *next = (*next + 1) % 97;
+                    let hash = blake3::hash(&next.to_le_bytes());
+                    (ChunkId::from_bytes(hash.into()), *length)
                 })
                 .collect(),
         };
         Table {
-            blocks: blocks.iter().map(entry).collect(),
+            blocks: blocks.iter().map(&mut entry).collect(),
         }
     }
 
+    pub(crate) fn segment(packs: &[Vec<Vec<u32>>]) -> Segment {
+        let keys = test_keys();
+        let sealers: Vec<_> = packs
+            .iter()
+            .map(|_| {
+                PackSealer::create(&keys, PackKind::Content, &LEASE, &SystemEnvironment).unwrap()
+            })
+            .collect();
+        let mut next = 0;
+        let tables = packs.iter().map(|blocks| table(blocks, &mut next));
+        Segment::new(PackKind::Content, sealers.iter().zip(tables))
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
-        fn a_segment_survives_being_written_and_read(
+        fn a_segment_survives_being_sealed_and_opened(
             packs in prop::collection::vec(
-                prop::collection::vec(prop::collection::vec(0u32..5000, 0..6), 1..6), 1..4),
+                prop::collection::vec(prop::collection::vec(0u32..5000, 0..90), 1..6), 0..4),
+            supersedes in prop::collection::btree_set(any::<[u8; 16]>(), 0..4),
         ) {
             let keys = test_keys();
-            let sealers: Vec<_> = packs
-                .iter()
-                .map(|_| PackSealer::create(&keys, PackKind::Content, &LEASE, &SystemEnvironment).unwrap())
-                .collect();
-            let tables = packs.iter().map(|blocks| table(blocks));
-            let segment = Segment::new(PackKind::Content, sealers.iter().zip(tables));
-            prop_assert!(segment.chunks.is_sorted_by_key(|(id, _)| *id));
-            prop_assert_eq!(Segment::decode(&segment.encode()).unwrap(), segment);
+            let mut segment = segment(&packs);
+            segment.supersedes = supersedes.into_iter().map(SegmentId::from_bytes).collect();
+            let sealed = segment.seal(&keys, &SystemEnvironment).unwrap();
+            let id = sealed.file.id();
+            let opened = Segment::open(&keys, id, &sealed.object).unwrap();
+            prop_assert_eq!(&opened, &segment);
+            let cached = SegmentFile::from_cache(&keys, id, &sealed.file.to_cache()).unwrap();
+            prop_assert_eq!(&cached.directory, &sealed.file.directory);
+            let directory = Directory::decode(&cached.directory.encode()).unwrap();
+            prop_assert_eq!(&directory, &cached.directory);
         }
 
         #[test]
         fn any_bytes_are_decoded_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Segment::decode(&bytes);
+            let _ = Directory::decode(&bytes);
+            let _ = Trailer::decode(&bytes);
+            let _ = decode_block(&bytes, &[PackId::from_bytes([1; 16])]);
             let _ = Table::decode(&bytes);
         }
+    }
+
+    #[test]
+    fn every_flipped_byte_but_padding_is_damage_and_so_is_every_cut() {
+        let keys = test_keys();
+        let segment = segment(&[vec![vec![10; 60], vec![20; 30]]]);
+        let sealed = segment.seal(&keys, &SystemEnvironment).unwrap();
+        let (id, object) = (sealed.file.id(), &sealed.object);
+        let ends = sealed.file.range(Part::Block(0)).unwrap().end;
+        let begins = sealed.file.range(Part::Shard(0)).unwrap().start;
+        let matter = (0..ends).chain(begins..object.len() as u64);
+        for at in matter.step_by(7) {
+            let at = usize::try_from(at).unwrap();
+            let mut flipped = object.clone();
+            flipped[at] ^= 0x10;
+            for bytes in [&flipped[..], &object[..at]] {
+                let error = Segment::open(&keys, id, bytes).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Damaged, "byte {at}");
+            }
+        }
+        let other = SegmentId::from_bytes([3; 16]);
+        assert!(Segment::open(&keys, other, object).is_err());
+    }
+
+    #[test]
+    fn a_segment_begins_at_its_end() {
+        let keys = test_keys();
+        let sealed = segment(&[vec![vec![10; 60]]]).seal(&keys, &SystemEnvironment);
+        let SealedSegment { file, object } = sealed.unwrap();
+        let size = object.len() as u64;
+        let header = &object[..super::super::sealing::HEADER];
+        let tail = &object[object.len() - 100..];
+        let from = SegmentFile::open(&keys, file.id(), size, header, tail).unwrap();
+        let from = usize::try_from(from.unwrap_err()).unwrap();
+        let opened = SegmentFile::open(&keys, file.id(), size, header, &object[from..]).unwrap();
+        assert_eq!(opened.unwrap().directory, file.directory);
+        // Of another size, it is another segment.
+        assert!(SegmentFile::open(&keys, file.id(), size + 1, header, tail).is_err());
     }
 }

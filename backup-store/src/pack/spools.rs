@@ -1,6 +1,6 @@
 //! The spools of one writer: which packs are open, which wait for upload, what is in them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) struct Spools {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<PackKind, Arc<OpenPack>>,
+    open: BTreeMap<PackKind, Arc<OpenPack>>,
     /// Closed, not yet uploaded.
     full: VecDeque<Arc<OpenPack>>,
     /// Uploaded, not yet in a segment.
@@ -158,13 +158,15 @@ impl Spools {
 
     /// Makes durable what those of `packs` hold that are still here.
     pub(crate) fn sync(&self, packs: &HashSet<PackId>) -> Result<()> {
-        let here: Vec<_> = {
+        let mut here: Vec<_> = {
             let state = self.lock();
             packs
                 .iter()
                 .filter_map(|id| state.packs.get(id).map(Arc::clone))
                 .collect()
         };
+        // In an order that a simulation can repeat.
+        here.sort_by_key(|pack| pack.sealer.id);
         here.iter().try_for_each(|pack| pack.sync())
     }
 

@@ -4,27 +4,29 @@ use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 
+use super::key_slots::seal_slot;
+use super::unlock::{Holder, get, open_keys};
 use super::{CreateOptions, Inner, Resolved, Store, StoreOptions, put_resolved};
 use crate::backend::{Backend, ObjectName};
+use crate::copy::replica_id;
 use crate::disk::SystemDisk;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{RunId, StoreId};
+use crate::id::StoreId;
 use crate::index::cache::IndexCache;
 use crate::keys::config::{Config, MAX_BYTES};
-use crate::keys::epoch::{self, EpochPlace};
-use crate::keys::passphrase::{self, Opened, Passphrase, SlotPlace};
+use crate::keys::epoch::{self, EpochContent, EpochPlace};
+use crate::keys::slot::{Info, Recipient};
+use crate::keys::unlock::Unlock;
 use crate::keys::{Key, Keys, StableKeys};
 use crate::offload::offload;
 use crate::pack::reader::PackReader;
 use crate::slots::SlotCache;
 
-/// The only key epoch until recipients can be removed.
-const EPOCH: u32 = 0;
-/// Key slots that are tried at most; each costs one key derivation.
-const SLOTS_LIMIT: usize = 64;
+/// What the first recipient is called unless it is told otherwise.
+const FIRST_LABEL: &str = "first";
 
 impl Store {
-    /// Creates a store in an empty place and opens it.
+    /// Creates a store in an empty place and opens it; `unlock` becomes its first key slot.
     ///
     /// The place is probed first. The epoch is put first, contested by name, and `config` last: a
     /// store exists when its `config` exists.
@@ -32,109 +34,110 @@ impl Store {
     /// *Errors*: [`ErrorKind::StoreExists`], and those of the backend.
     pub async fn create(
         backend: Arc<dyn Backend>,
-        passphrase: &Passphrase,
+        unlock: impl Into<Unlock>,
         create: CreateOptions,
         options: StoreOptions,
     ) -> Result<Self> {
+        let unlock = unlock.into();
         refuse_existing(backend.as_ref()).await?;
         let found = backend.probe().await?;
         let environment = options.environment.as_ref();
         let store = StoreId::random(environment)?;
-        let config = Config::new(store, environment.now(), found).encode()?;
-        let root = Key::random(environment)?;
-        let stable = StableKeys {
-            chunk_id: Key::random(environment)?,
-            chunker: Key::random(environment)?,
+        let config = Bytes::from(Config::new(store, environment.now(), found).encode()?);
+        let content = EpochContent {
+            stable: StableKeys {
+                chunk_id: Key::random(environment)?,
+                chunker: Key::random(environment)?,
+            },
+            roots: vec![Key::random(environment)?],
         };
         let place = EpochPlace {
             store,
-            epoch: EPOCH,
+            epoch: 0,
             config: &config,
         };
-        let wrapped = epoch::wrap(&root, &stable, &place, environment)?;
-        put_own(backend.as_ref(), &place.name(), wrapped).await?;
-        let slot_name = format!("keys/{EPOCH}.{}", RunId::random(environment)?);
-        let slot = {
-            let (passphrase, shared) = (passphrase.clone(), Arc::clone(&options.environment));
-            let (root, name) = (root.clone(), slot_name.clone());
-            offload(options.offload.as_ref(), move || {
-                let place = SlotPlace { store, name: &name };
-                passphrase::wrap(
-                    &root,
-                    EPOCH,
-                    &passphrase,
-                    create.kdf,
-                    &place,
-                    shared.as_ref(),
-                )
-            })
-            .await??
+        let wrapped = epoch::wrap(&content, &place, environment)?;
+        put_own(backend.as_ref(), &place.name(), wrapped.into()).await?;
+        let keys = Keys::new(store, &content.roots, &content.stable);
+        let recipient = Recipient::new(&unlock, create.kdf, None, environment)?;
+        let key = {
+            let recipient = recipient.clone();
+            let work = move || recipient.key(store, &unlock);
+            offload(options.offload.as_ref(), work).await??
         };
-        put_own(backend.as_ref(), &slot_name, slot).await?;
+        let info = Info {
+            label: FIRST_LABEL.to_owned(),
+            created: environment.now(),
+        };
+        let (name, slot) = seal_slot(
+            store,
+            0,
+            &content.roots[0],
+            &recipient,
+            &key,
+            &info,
+            environment,
+        )?;
+        put_own(backend.as_ref(), name.as_str(), slot).await?;
         put_own(backend.as_ref(), "config", config.clone()).await?;
-        let keys = Keys::new(store, EPOCH, &root, &stable);
-        Self::assemble(backend, keys, options, found.put_if_absent).await
+        let holder = Holder {
+            id: recipient.id,
+            key,
+        };
+        Self::assemble(
+            backend,
+            (keys, holder, config),
+            options,
+            found.put_if_absent,
+        )
+        .await
     }
 
-    /// Opens a store.
+    /// Opens a store with any secret that has a key slot.
     ///
     /// *Errors*: [`ErrorKind::NotAStore`], [`ErrorKind::UnsupportedFormat`],
-    /// [`ErrorKind::WrongPassphrase`], [`ErrorKind::Damaged`], and those of the backend.
+    /// [`ErrorKind::WrongPassphrase`], [`ErrorKind::WrongRecoveryCode`],
+    /// [`ErrorKind::WrongKeyFile`], [`ErrorKind::RecipientRemoved`], [`ErrorKind::Damaged`], and
+    /// those of the backend.
     pub async fn open(
         backend: Arc<dyn Backend>,
-        passphrase: &Passphrase,
+        unlock: impl Into<Unlock>,
         options: StoreOptions,
     ) -> Result<Self> {
-        let bytes = read_config(backend.as_ref()).await?;
-        let config = Config::decode(&bytes)?;
-        let place = EpochPlace {
-            store: config.store_id,
-            epoch: EPOCH,
-            config: &bytes,
-        };
-        let epoch = get(backend.as_ref(), &place.name())
-            .await
-            .map_err(|cause| {
-                if cause.kind() == ErrorKind::NotFound {
-                    Error::damaged(format_args!("object {}", place.name()), "it is missing")
-                        .with_source(cause)
-                } else {
-                    cause
-                }
-            })?;
-        let mut trouble = None;
-        for root in unlock(
+        let config = read_config(backend.as_ref()).await?;
+        let parsed = Config::decode(&config)?;
+        let unlock = unlock.into();
+        let opened = open_keys(
             backend.as_ref(),
+            options.offload.as_ref(),
+            parsed.store_id,
             &config,
-            passphrase,
-            &options,
-            &mut trouble,
+            &unlock,
+        );
+        let (keys, holder) = opened.await?;
+        Self::assemble(
+            backend,
+            (keys, holder, config),
+            options,
+            parsed.put_if_absent,
         )
-        .await?
-        {
-            if let Some(stable) = epoch::unwrap(&epoch, &root, &place)? {
-                let keys = Keys::new(config.store_id, EPOCH, &root, &stable);
-                return Self::assemble(backend, keys, options, config.put_if_absent).await;
-            }
-        }
-        Err(trouble.unwrap_or_else(|| {
-            let words = "store: no key slot opens with this passphrase";
-            Error::new(ErrorKind::WrongPassphrase, words)
-        }))
+        .await
     }
 
     pub(super) async fn assemble(
         backend: Arc<dyn Backend>,
-        keys: impl Into<Arc<Keys>>,
+        (keys, holder, config): (Keys, Holder, Bytes),
         options: StoreOptions,
         put_if_absent: bool,
     ) -> Result<Self> {
-        let keys: Arc<Keys> = keys.into();
+        let keys = Arc::new(keys);
         let store = keys.store;
-        let cache_dir = options
-            .cache_dir
-            .as_ref()
-            .map(|dir| dir.join(store.to_string()));
+        // A replica has the same id, and a cache of its own.
+        let place = match replica_id(backend.as_ref()).await? {
+            Some(replica) => format!("{store}-{replica}"),
+            None => store.to_string(),
+        };
+        let cache_dir = options.cache_dir.as_ref().map(|dir| dir.join(place));
         let directory = cache_dir.clone();
         let index = offload(options.offload.as_ref(), move || {
             IndexCache::open(directory.as_deref(), &store)
@@ -148,6 +151,8 @@ impl Store {
         let store = Self(Arc::new(Inner {
             backend,
             keys,
+            holder: RwLock::new(holder),
+            config,
             options,
             disk: Arc::new(SystemDisk),
             cache_dir,
@@ -162,7 +167,7 @@ impl Store {
     }
 }
 
-async fn refuse_existing(backend: &dyn Backend) -> Result<()> {
+pub(crate) async fn refuse_existing(backend: &dyn Backend) -> Result<()> {
     let exists = |words: &str| Err(Error::new(ErrorKind::StoreExists, words));
     match get(backend, "config").await {
         Ok(_) => return exists("store: there is one at this place already"),
@@ -178,12 +183,8 @@ async fn refuse_existing(backend: &dyn Backend) -> Result<()> {
     Ok(())
 }
 
-async fn get(backend: &dyn Backend, name: &str) -> Result<Bytes> {
-    backend.get(&ObjectName::new(name)?, None).await
-}
-
-async fn put_own(backend: &dyn Backend, name: &str, bytes: Vec<u8>) -> Result<()> {
-    match put_resolved(backend, &ObjectName::new(name)?, Bytes::from(bytes)).await? {
+async fn put_own(backend: &dyn Backend, name: &str, bytes: Bytes) -> Result<()> {
+    match put_resolved(backend, &ObjectName::new(name)?, bytes).await? {
         Resolved::Ours => Ok(()),
         Resolved::Other(_) => {
             let words = format!("object {name}: someone else creates a store at this place");
@@ -204,41 +205,4 @@ async fn read_config(backend: &dyn Backend) -> Result<Bytes> {
             cause
         }
     })
-}
-
-/// Tries the passphrase on every slot; damage to a slot is reported only if none opens.
-async fn unlock(
-    backend: &dyn Backend,
-    config: &Config,
-    passphrase: &Passphrase,
-    options: &StoreOptions,
-    trouble: &mut Option<Error>,
-) -> Result<Vec<Key>> {
-    let mut roots = Vec::new();
-    let mut refused = false;
-    let slots = backend.list(&format!("keys/{EPOCH}.")).await?;
-    for info in slots.into_iter().take(SLOTS_LIMIT) {
-        let slot = backend.get(&info.name, None).await?;
-        let (passphrase, store) = (passphrase.clone(), config.store_id);
-        let opened = offload(options.offload.as_ref(), move || {
-            let place = SlotPlace {
-                store,
-                name: info.name.as_str(),
-            };
-            passphrase::unwrap(&slot, EPOCH, &passphrase, &place)
-        })
-        .await?;
-        match opened {
-            Ok(Opened::Root(root)) => roots.push(root),
-            Ok(Opened::NotOurs) => refused = true,
-            Ok(Opened::OtherKind) => {}
-            Err(cause) => *trouble = Some(cause),
-        }
-    }
-    if refused {
-        *trouble = None; // A whole slot said no: the passphrase is the likelier cause.
-    } else if roots.is_empty() && trouble.is_none() {
-        *trouble = Some(Error::damaged("store", "it has no passphrase key slot"));
-    }
-    Ok(roots)
 }

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use super::Store;
 use crate::backend::{Backend, ObjectName, Put};
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::sealing::{segment_id, segment_name};
 use crate::index::segment::Segment;
 use crate::offload::offload;
 use crate::pack::{PackKind, pack_id};
-use crate::seal::{ObjectKind, open_object, seal_object};
+use crate::seal::{ObjectKind, epoch_of, open_object, seal_object};
 
 /// Tries to put one object before giving up.
 const PUT_TRIES: u32 = 3;
@@ -90,6 +91,9 @@ impl Store {
         name: &ObjectName,
         sealed: Bytes,
     ) -> Result<Vec<u8>> {
+        if epoch_of(&sealed).is_some_and(|epoch| epoch > self.keys().epoch()) {
+            self.learn_epochs().await?;
+        }
         let (keys, name) = (Arc::clone(self.keys()), name.clone());
         let opened = offload(self.offload().as_ref(), move || {
             open_object(&keys, kind, name.as_str(), &sealed)
@@ -103,16 +107,35 @@ impl Store {
         self.open_sealed(kind, name, sealed).await
     }
 
-    /// Reads one segment.
+    /// Reads one segment whole.
     pub(crate) async fn read_segment(&self, name: &ObjectName) -> Result<Segment> {
-        let plain = self.get_object(ObjectKind::Segment, name).await?;
-        let name = name.clone();
-        offload(self.offload().as_ref(), move || {
-            Segment::decode(&plain).map_err(|cause| {
-                Error::damaged(format_args!("object {name}"), "its records").with_source(cause)
-            })
-        })
-        .await?
+        let id = segment_id(name).ok_or_else(|| {
+            Error::damaged(format_args!("object {name}"), "not the name of a segment")
+        })?;
+        let object = self.backend().get(name, None).await?;
+        let keys = Arc::clone(self.keys());
+        let opened = offload(self.offload().as_ref(), move || {
+            Segment::open(&keys, id, &object)
+        });
+        opened.await?
+    }
+
+    /// Seals and puts a segment under a fresh id.
+    pub(crate) async fn put_segment(&self, segment: Segment) -> Result<(ObjectName, Segment)> {
+        let (keys, environment) = (Arc::clone(self.keys()), Arc::clone(self.environment()));
+        let sealed = offload(self.offload().as_ref(), move || {
+            let sealed = segment.seal(&keys, environment.as_ref())?;
+            Ok((sealed, segment))
+        });
+        let (sealed, segment) = sealed.await??;
+        let name = segment_name(&sealed.file.id())?;
+        match put_resolved(self.backend().as_ref(), &name, Bytes::from(sealed.object)).await? {
+            Resolved::Ours => Ok((name, segment)),
+            Resolved::Other(_) => {
+                let words = format!("object {name}: the name of a new segment is taken");
+                Err(Error::new(ErrorKind::Conflict, words))
+            }
+        }
     }
 
     /// Loads the segments that the cache does not have yet; returns whether there were any.
@@ -151,7 +174,7 @@ impl Store {
         Ok(changed)
     }
 
-    async fn load_segment(&self, name: &ObjectName, segment: Segment) -> Result<()> {
+    pub(crate) async fn load_segment(&self, name: &ObjectName, segment: Segment) -> Result<()> {
         let name = name.clone();
         self.index(move |index| index.insert(name.as_str(), &segment))
             .await

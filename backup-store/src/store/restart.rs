@@ -7,6 +7,7 @@ use crate::backend::Backend;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::SimulatedDisk;
+use crate::keys::Keys;
 
 impl Store {
     /// Opens the store as after a restart of the machine: with the keys it has, but cold caches.
@@ -23,8 +24,10 @@ impl Store {
             offload: Arc::clone(self.offload()),
             cache_dir: None,
         };
-        let keys = Arc::clone(self.keys());
-        let mut store = Self::assemble(backend, keys, options, self.put_if_absent()).await?;
+        let known = self.keys();
+        let keys = Keys::new(self.id(), &known.roots(), known.stable());
+        let opened = (keys, self.holder(), self.0.config.clone());
+        let mut store = Self::assemble(backend, opened, options, self.put_if_absent()).await?;
         match Arc::get_mut(&mut store.0) {
             Some(inner) => inner.disk = Arc::new(disk.clone()),
             None => {

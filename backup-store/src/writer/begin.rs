@@ -27,15 +27,19 @@ struct Lease {
 
 impl Store {
     /// Begins to write: puts a lease, fences the adopted ones, lists what is published, and
-    /// uploads what a crashed run left in the spool directory.
+    /// uploads what a crashed run left in the spool directory. A change of the root key shows here:
+    /// what is written from now on is sealed under the newest.
     ///
     /// *Errors*: [`ErrorKind::SpoolInUse`] when another process has the spool directory;
+    /// [`ErrorKind::RecipientRemoved`] when the root key was changed without the recipient that
+    /// opened this store;
     /// [`ErrorKind::Unsupported`] when leases are to be fenced in a store whose backend has no
     /// honest create-only put.
     pub async fn begin(&self, options: WriterOptions) -> Result<Writer> {
         let (disk, directory) = (Arc::clone(self.disk()), options.spool_dir.clone());
         let lock = move || lock_spool(disk.as_ref(), &directory);
         let spool_lock = offload(self.offload().as_ref(), lock).await??;
+        self.learn_epochs().await?;
         let lease = LeaseId::random(self.environment().as_ref())?;
         self.put_lease(lease, &options).await?;
         for adopted in &options.adopts {

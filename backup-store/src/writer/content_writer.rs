@@ -1,50 +1,30 @@
-//! Content writer: takes a content in pieces of any size, cuts it, and names its chunks.
+//! Content writer: takes a content in pieces of any size and has it cut, named and stored.
 
+use std::fmt;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-
+use super::cutter::Cutter;
 use super::gatherer::Gatherer;
 use super::offload;
-use crate::chunker::{AVERAGE_BYTES, MAX_BYTES};
 use crate::content::{ContentClass, ContentRef};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, ContentHash};
+use crate::store::HASHED_INLINE;
 
 /// Takes one content in pieces; how it is split into pieces makes no difference.
 ///
-/// *Units and limits*: keeps at most two of the largest chunks in memory, whatever the length.
-/// Dropped before [`finish`](Self::finish), it leaves nothing that is referred to.
-#[derive(Debug)]
+/// *Units and limits*: keeps a few of the largest chunks in memory, whatever the length. Dropped
+/// before [`finish`](Self::finish), it leaves nothing that is referred to.
 pub struct ContentWriter {
     gatherer: Gatherer,
-    class: ContentClass,
-    /// `None` while a cut is under way, and for ever after a cancelled one.
-    open: Option<Open>,
-    length: u64,
-    chunks: Vec<ChunkId>,
-}
-
-#[derive(Debug)]
-struct Open {
-    /// Bytes that are not in a chunk yet.
-    buffer: BytesMut,
-    hasher: Box<blake3::Hasher>,
+    /// `None` while it computes elsewhere, and for ever after a cancelled or failed call.
+    cutter: Option<Box<Cutter>>,
 }
 
 impl ContentWriter {
     pub(super) fn new(gatherer: Gatherer, class: ContentClass) -> Self {
-        let hasher = Box::new(gatherer.writer().store().keys().content_hasher());
-        Self {
-            gatherer,
-            class,
-            open: Some(Open {
-                buffer: BytesMut::new(),
-                hasher,
-            }),
-            length: 0,
-            chunks: Vec::new(),
-        }
+        let keys = Arc::clone(gatherer.writer().store().keys());
+        let cutter = Some(Box::new(Cutter::new(keys, class)));
+        Self { gatherer, cutter }
     }
 
     /// Takes the next bytes.
@@ -52,14 +32,10 @@ impl ContentWriter {
     /// *Cancel safety*: when dropped, the content is lost; later calls say so.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            let open = self.open.as_mut().ok_or_else(cancelled)?;
-            let room = MAX_BYTES.saturating_sub(open.buffer.len());
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            open.buffer.extend_from_slice(now);
-            self.length += now.len() as u64;
-            bytes = later;
-            if open.buffer.len() >= MAX_BYTES {
-                self.cut(false).await?;
+            let taken = self.cutter.as_mut().ok_or_else(lost)?.accept(bytes);
+            bytes = &bytes[taken..];
+            if !bytes.is_empty() {
+                self.work().await?;
             }
         }
         Ok(())
@@ -67,43 +43,43 @@ impl ContentWriter {
 
     /// Ends the content and returns its reference.
     pub async fn finish(mut self) -> Result<ContentRef> {
-        while !self.open.as_ref().ok_or_else(cancelled)?.buffer.is_empty() {
-            self.cut(true).await?;
+        let cutter = self.cutter.take().ok_or_else(lost)?;
+        let (content, chunks) = if cutter.waiting() <= HASHED_INLINE {
+            cutter.finish()?
+        } else {
+            let pool = Arc::clone(self.gatherer.writer().store().offload());
+            offload(pool.as_ref(), move || cutter.finish()).await??
+        };
+        for chunk in chunks {
+            self.gatherer
+                .put_chunk(chunk.class, chunk.id, chunk.bytes.into())
+                .await?;
         }
-        let open = self.open.take().ok_or_else(cancelled)?;
-        Ok(ContentRef {
-            length: self.length,
-            hash: ContentHash::from_bytes(open.hasher.finalize().into()),
-            chunks: std::mem::take(&mut self.chunks),
-        })
+        Ok(content)
     }
 
-    /// Cuts the next chunk off the buffer, hashes it, and puts it.
-    async fn cut(&mut self, last: bool) -> Result<()> {
-        let mut open = self.open.take().ok_or_else(cancelled)?;
-        let store = self.gatherer.writer().store();
-        let keys = Arc::clone(store.keys());
-        let whole = last && self.chunks.is_empty() && open.buffer.len() <= AVERAGE_BYTES;
-        let (open, id, chunk) = offload(store.offload().as_ref(), move || {
-            let length = if whole {
-                open.buffer.len()
-            } else {
-                keys.gear.cut(&open.buffer)
-            };
-            let chunk: Bytes = open.buffer.split_to(length).freeze();
-            open.hasher.update(&chunk);
-            let id = keys.chunk_id(&chunk);
-            (open, id, chunk)
-        })
-        .await?;
-        self.gatherer.put_chunk(self.class, id, &chunk).await?;
-        self.chunks.push(id);
-        self.open = Some(open);
+    /// Computes with what was taken, and stores the chunks that come of it.
+    async fn work(&mut self) -> Result<()> {
+        let mut cutter = self.cutter.take().ok_or_else(lost)?;
+        let pool = Arc::clone(self.gatherer.writer().store().offload());
+        let mut cutter = offload(pool.as_ref(), move || cutter.work().map(|()| cutter)).await??;
+        for chunk in cutter.take_ready() {
+            self.gatherer
+                .put_chunk(chunk.class, chunk.id, chunk.bytes.into())
+                .await?;
+        }
+        self.cutter = Some(cutter);
         Ok(())
     }
 }
 
-fn cancelled() -> Error {
+impl fmt::Debug for ContentWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ContentWriter(..)")
+    }
+}
+
+fn lost() -> Error {
     Error::new(
         ErrorKind::Interrupted,
         "content: an earlier call failed or was cancelled",

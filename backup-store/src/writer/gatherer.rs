@@ -1,7 +1,8 @@
 //! Gatherer: takes the content of one resource, skips what the store has, and seals the rest in
 //! blocks that hold nothing of another resource.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::content_writer::ContentWriter;
+use super::cutter::Cutter;
 use super::upload::Waiting;
 use super::{Writer, offload};
 use crate::content::{ContentClass, ContentRef};
@@ -53,7 +55,7 @@ type Sealing = Pin<Box<dyn Future<Output = Result<PackId>> + Send>>;
 
 #[derive(Default)]
 struct State {
-    open: HashMap<ContentClass, Block>,
+    open: BTreeMap<ContentClass, Block>,
     /// Chunks in open blocks and in blocks being sealed.
     pending: HashSet<ChunkId>,
     sealing: VecDeque<(Sealing, Vec<ChunkId>)>,
@@ -82,18 +84,29 @@ impl Gatherer {
             content.write(bytes).await?;
             return content.finish().await;
         }
+        if class == ContentClass::Mail {
+            let mut cutter = Cutter::new(Arc::clone(self.writer().store().keys()), class);
+            cutter.accept(bytes);
+            let (content, chunks) = cutter.finish()?;
+            for chunk in chunks {
+                self.put_chunk(chunk.class, chunk.id, chunk.bytes.into())
+                    .await?;
+            }
+            return Ok(content);
+        }
         let keys = self.writer().store().keys();
         let hash = keys.content_hash(bytes);
         let mut chunks = Vec::new();
         if !bytes.is_empty() {
             let id = keys.chunk_id(bytes);
             chunks.push(id);
-            self.put_chunk(class, id, bytes).await?;
+            self.put_chunk(class, id, bytes.into()).await?;
         }
         Ok(ContentRef {
             length: bytes.len() as u64,
             hash,
             chunks,
+            recipe: None,
         })
     }
 
@@ -107,8 +120,8 @@ impl Gatherer {
     /// *Errors*: [`ErrorKind::Interrupted`] when content was lost by an earlier error or a
     /// dropped call: nothing of this page may be referred to.
     pub async fn commit(&self) -> Result<PageReceipt> {
-        let open: Vec<Block> = self.lock().open.drain().map(|(_, block)| block).collect();
-        for block in open {
+        let open = std::mem::take(&mut self.lock().open);
+        for block in open.into_values() {
             self.seal(block).await?;
         }
         self.wait_for_sealed(0).await?;
@@ -152,7 +165,7 @@ impl Gatherer {
         &self,
         class: ContentClass,
         id: ChunkId,
-        bytes: &[u8],
+        bytes: Cow<'_, [u8]>,
     ) -> Result<()> {
         if self.is_known(&id).await? {
             return Ok(());
@@ -165,12 +178,12 @@ impl Gatherer {
             }
             if bytes.len() >= LARGE_CHUNK {
                 Some(Block {
-                    plain: bytes.to_vec(),
+                    plain: bytes.into_owned(),
                     chunks: vec![(id, length)],
                 })
             } else {
                 let block = state.open.entry(class).or_default();
-                block.plain.extend_from_slice(bytes);
+                block.plain.extend_from_slice(&bytes);
                 block.chunks.push((id, length));
                 if block.plain.len() >= BLOCK_TARGET {
                     state.open.remove(&class)

@@ -106,31 +106,46 @@ impl SlotWriter {
 impl Writer {
     /// Publishes records in sets; everything they refer to must have been flushed before.
     pub(crate) async fn publish_records(&self, records: Vec<Bytes>) -> Result<Vec<SnapshotId>> {
-        let store = &self.0.store;
+        let environment = self.0.store.environment();
         let mut ids = Vec::with_capacity(records.len());
+        let mut named = Vec::with_capacity(records.len());
+        for bytes in records {
+            let id = SnapshotId::random(environment.as_ref())?;
+            ids.push(id);
+            named.push(SlotRecord { id, bytes });
+        }
+        self.publish_slot_records(self.0.token, named).await?;
+        Ok(ids)
+    }
+
+    /// Publishes records under ids that are given, in sets under a claim token that is given.
+    pub(crate) async fn publish_slot_records(
+        &self,
+        token: u64,
+        records: Vec<SlotRecord>,
+    ) -> Result<()> {
         let mut sets: Vec<Vec<SlotRecord>> = Vec::new();
         let mut room = 0;
-        for bytes in records {
-            let id = SnapshotId::random(store.environment().as_ref())?;
-            ids.push(id);
-            let length = bytes.len();
+        for record in records {
+            let length = record.bytes.len();
             match sets.last_mut() {
                 Some(set) if set.len() < SET_LIMIT && length <= room => {
                     room -= length;
-                    set.push(SlotRecord { id, bytes });
+                    set.push(record);
                 }
                 _ => {
                     room = SET_BYTES.saturating_sub(length);
-                    sets.push(vec![SlotRecord { id, bytes }]);
+                    sets.push(vec![record]);
                 }
             }
         }
-        let token = self.0.token;
         let mut slots = self.0.slots.lock().await;
         for records in sets {
-            slots.put(store, Slot::Set { token, records }).await?;
+            slots
+                .put(&self.0.store, Slot::Set { token, records })
+                .await?;
         }
-        Ok(ids)
+        Ok(())
     }
 
     /// Ends the lease, after uploading what is left, and lets the spool directory go.

@@ -5,15 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Writer;
-use crate::backend::ObjectName;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::RunId;
+use crate::error::Result;
 use crate::index::segment::Segment;
 use crate::mutant::{Mutant, mutated};
 use crate::offload::offload;
 use crate::pack::PackKind;
 use crate::pack::spool::OpenPack;
-use crate::seal::ObjectKind;
 use crate::store::{Resolved, put_resolved};
 
 /// Uploaded packs that share one segment, at most: bounds spool space and memory.
@@ -96,28 +93,16 @@ impl Writer {
 
     async fn write_segment(&self, kind: PackKind, packs: Vec<Arc<OpenPack>>) -> Result<()> {
         let store = &self.0.store;
-        let id = RunId::random(store.environment().as_ref())?;
-        let name = ObjectName::new(format!("segments/{id}"))?;
-        let (segment, plain, packs) = offload(store.offload().as_ref(), move || {
+        let (segment, packs) = offload(store.offload().as_ref(), move || {
             let tables = packs.iter().map(|pack| (&pack.sealer, pack.table()));
-            let segment = Segment::new(kind, tables);
-            let plain = segment.encode();
-            (segment, plain, packs)
+            (Segment::new(kind, tables), packs)
         })
         .await?;
         if mutated(Mutant::SpoolDeletedEarly) {
             self.0.spools.forget(&packs)?;
         }
-        match store.put_object(ObjectKind::Segment, &name, plain).await? {
-            Resolved::Ours => {}
-            Resolved::Other(_) => {
-                let words = format!("object {name}: the name of a new segment is taken");
-                return Err(Error::new(ErrorKind::Conflict, words));
-            }
-        }
-        store
-            .index(move |index| index.insert(name.as_str(), &segment))
-            .await?;
+        let (name, segment) = store.put_segment(segment).await?;
+        store.load_segment(&name, segment).await?;
         let spools = Arc::clone(&self.0.spools);
         offload(store.offload().as_ref(), move || spools.forget(&packs)).await?
     }

@@ -123,6 +123,21 @@ pub fn noise(length: usize, seed: u8) -> Vec<u8> {
     bytes
 }
 
+/// A message with these attachments, in lines of base64 as mail programs write them.
+pub fn message(attachments: &[&[u8]]) -> Vec<u8> {
+    let mut message = b"From: a@contoso.example\r\nSubject: Minutes\r\n\r\nSee below.\r\n".to_vec();
+    for attachment in attachments {
+        message.extend_from_slice(b"--b\r\nContent-Transfer-Encoding: base64\r\n\r\n");
+        let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, attachment);
+        for line in text.as_bytes().chunks(76) {
+            message.extend_from_slice(line);
+            message.extend_from_slice(b"\r\n");
+        }
+    }
+    message.extend_from_slice(b"--b--\r\n");
+    message
+}
+
 pub fn resource(owner: &str) -> Resource {
     Resource {
         id: ResourceId::new(format!("outlook:{owner}")),

@@ -8,7 +8,7 @@ use m365_simulator::{ChangeSpec, Tenant, TenantSpec};
 
 use super::DemoArgs;
 use crate::connect::{Login, client};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, from_auth};
 
 /// Makes the tenant.
 pub(super) fn generate(args: &DemoArgs) -> Result<Tenant> {
@@ -39,12 +39,9 @@ pub(super) fn change(tenant: &Tenant, seed: u64) -> u64 {
 /// Builds a client of the tenant; no request leaves the process.
 pub(super) fn client_of(tenant: &Tenant) -> Result<GraphClient> {
     let urls = tenant.urls();
-    let cloud = Cloud {
-        name: "simulated".to_owned(),
-        authority: urls.login.clone(),
-        graph: urls.graph.clone(),
-        ews: urls.ews.clone(),
-    };
+    let (login, graph) = (urls.login.clone(), urls.graph.clone());
+    let cloud = Cloud::from_urls("simulated", login, graph, urls.ews.clone())
+        .map_err(|error| from_auth("prepare the client", &error))?;
     let app = tenant.app();
     let service = tenant.clone();
     let transport = ServiceTransport::new(move |request| {

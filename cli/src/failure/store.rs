@@ -25,6 +25,16 @@ pub(crate) fn from_store(doing: &str, place: &Path, error: &Error) -> Failure {
             "check which passphrase is given (--passphrase-file, M365_BACKUP_PASSPHRASE, the \
              config); without the right one nothing can be read",
         ),
+        ErrorKind::WrongRecoveryCode | ErrorKind::WrongKeyFile => (
+            Exit::WrongPassphrase,
+            format!("the key given does not open the store in {place}"),
+            "check that it belongs to this store; m365-backup key list shows which keys it has",
+        ),
+        ErrorKind::RecipientRemoved => (
+            Exit::WrongPassphrase,
+            format!("the key given was removed from the store in {place}"),
+            "ask an owner of the store to add a key for you",
+        ),
         ErrorKind::UnsupportedFormat => (
             Exit::Failed,
             format!("the store in {place} has a format that this program does not know"),

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 
 use super::{AccessToken, Audience, TokenProvider};
+use crate::challenge::Claims;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 
@@ -90,6 +91,20 @@ impl Cache {
         .shared()
     }
 
+    /// Forgets a token; `false` when another one has taken its place.
+    fn forget(&self, audience: &Audience, rejected: &AccessToken) -> bool {
+        self.with_entry(audience, |entry| {
+            let same = entry
+                .held
+                .as_ref()
+                .is_none_or(|held| held.token.secret() == rejected.secret());
+            if same {
+                entry.held = None;
+            }
+            same
+        })
+    }
+
     fn land(&self, audience: &Audience, outcome: &Outcome) {
         let now = self.environment.now();
         // The flight is dropped outside the lock: it is this very future.
@@ -139,16 +154,16 @@ impl TokenProvider for CachedTokenProvider {
     }
 
     async fn invalidate(&self, audience: &Audience, rejected: &AccessToken) {
-        self.0.with_entry(audience, |entry| {
-            if entry
-                .held
-                .as_ref()
-                .is_some_and(|held| held.token.secret() == rejected.secret())
-            {
-                entry.held = None;
-            }
-        });
+        self.0.forget(audience, rejected);
         self.0.inner.invalidate(audience, rejected).await;
+    }
+
+    async fn challenge(&self, audience: &Audience, rejected: &AccessToken, claims: &Claims) {
+        // Many callers may have been refused with one token; if another is held by now, it was
+        // asked for after the first of them had told the claims.
+        if self.0.forget(audience, rejected) {
+            self.0.inner.challenge(audience, rejected, claims).await;
+        }
     }
 }
 

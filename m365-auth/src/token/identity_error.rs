@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::aadsts;
+use crate::credential::Credential;
 use crate::error::ErrorKind;
 
 /// Holds an error answer of the token endpoint; found as the `source()` of an
@@ -60,14 +62,54 @@ impl IdentityError {
         self.trace_id.as_deref()
     }
 
-    /// Returns the first line of the description, without its code, unless it repeats `secret`.
-    pub(crate) fn summary(&self, secret: &str) -> Option<String> {
+    /// Reads the error that a sign-in page put into the address it sent the browser to.
+    pub(crate) fn from_redirect(error: &str, description: Option<&str>) -> Self {
+        Self {
+            error: error.chars().take(MAX_ERROR_CHARS).collect(),
+            error_codes: aadsts::codes_in(description.unwrap_or_default()),
+            error_description: description.map(str::to_owned),
+            suberror: None,
+            claims: None,
+            correlation_id: None,
+            trace_id: None,
+            timestamp: None,
+        }
+    }
+
+    /// Returns what a person can do about it, as a sentence without a full stop.
+    pub fn next_step(&self) -> Option<&'static str> {
+        let known = self.codes().find_map(aadsts::meaning);
+        known
+            .map(|meaning| meaning.next)
+            .or(match self.classify().0 {
+                ErrorKind::InteractionNeeded => Some("sign in again, in a browser"),
+                ErrorKind::Service | ErrorKind::Throttled => {
+                    Some("wait a few minutes and try again")
+                }
+                ErrorKind::CredentialRefused => {
+                    Some("check the tenant, the client id and the credential of the application")
+                }
+                _ => None,
+            })
+    }
+
+    /// Lists the codes, or where the answer has no list of them, those its description names.
+    fn codes(&self) -> impl Iterator<Item = u64> {
+        let described = match self.error_codes.is_empty() {
+            true => aadsts::codes_in(self.error_description.as_deref().unwrap_or_default()),
+            false => Vec::new(),
+        };
+        self.error_codes.clone().into_iter().chain(described)
+    }
+
+    /// Returns the first line of the description, without its code, unless it repeats the secret.
+    pub(crate) fn summary(&self, credential: &Credential) -> Option<String> {
         let text = self.error_description.as_deref()?.lines().next()?;
         let text = match text.split_once(": ") {
             Some((code, rest)) if code.starts_with("AADSTS") => rest,
             _ => text,
         };
-        if !secret.is_empty() && text.contains(secret) {
+        if credential.is_repeated_in(text) {
             return None;
         }
         Some(text.chars().take(MAX_SUMMARY_CHARS).collect())
@@ -75,18 +117,22 @@ impl IdentityError {
 
     /// Returns the kind of this error, and words for it where the code is a common one.
     pub(crate) fn classify(&self) -> (ErrorKind, Option<&'static str>) {
-        let known = self.error_codes.iter().find_map(|code| by_code(*code));
-        if let Some((kind, words)) = known {
-            return (kind, Some(words));
+        if let Some(meaning) = self.codes().find_map(aadsts::meaning) {
+            return (meaning.kind, Some(meaning.cause));
         }
         if self.claims.is_some() {
             return (ErrorKind::InteractionNeeded, None);
         }
         let kind = match self.error.as_str() {
             "invalid_client" | "unauthorized_client" => ErrorKind::CredentialRefused,
-            "invalid_grant" | "interaction_required" | "consent_required" | "login_required" => {
-                ErrorKind::InteractionNeeded
-            }
+            "invalid_grant"
+            | "interaction_required"
+            | "consent_required"
+            | "login_required"
+            | "access_denied"
+            | "authorization_declined"
+            | "expired_token"
+            | "bad_verification_code" => ErrorKind::InteractionNeeded,
             "temporarily_unavailable" | "server_error" => ErrorKind::Service,
             _ => ErrorKind::Configuration,
         };
@@ -95,68 +141,11 @@ impl IdentityError {
 
     /// Returns the first code as the platform writes it, such as `AADSTS7000215`.
     pub(crate) fn code(&self) -> String {
-        match self.error_codes.first() {
+        match self.codes().next() {
             Some(code) => format!("AADSTS{code}"),
-            None => self.error.clone(),
+            None => self.error.chars().take(MAX_ERROR_CHARS).collect(),
         }
     }
-}
-
-/// Meaning of the codes that administrators meet, in words that say what to look at.
-fn by_code(code: u64) -> Option<(ErrorKind, &'static str)> {
-    use ErrorKind::{Configuration, CredentialRefused, InteractionNeeded, Service, Throttled};
-    Some(match code {
-        7_000_215 => (CredentialRefused, "the client secret is wrong"),
-        7_000_222 => (CredentialRefused, "the client secret has expired"),
-        7_000_112 => (CredentialRefused, "the application is disabled"),
-        700_016 => (
-            CredentialRefused,
-            "the application is not known in this tenant",
-        ),
-        700_024 => (
-            CredentialRefused,
-            "the client assertion is outside its time; check the clock",
-        ),
-        700_027 => (
-            CredentialRefused,
-            "the signature of the client assertion does not hold",
-        ),
-        7_000_218 => (CredentialRefused, "the request holds no client credential"),
-        700_025 => (
-            CredentialRefused,
-            "a public client may not send a credential",
-        ),
-        90_002 => (Configuration, "the tenant was not found"),
-        90_038 => (Configuration, "the tenant lives in another cloud"),
-        50_194 => (
-            Configuration,
-            "the application is for one tenant; name that tenant",
-        ),
-        9_001_023 => (
-            Configuration,
-            "a tenant id or domain is needed, not a common endpoint",
-        ),
-        500_011 => (Configuration, "the service was not found in this tenant"),
-        70_011 | 700_022 => (Configuration, "the scope is not valid"),
-        650_052 | 650_057 => (
-            Configuration,
-            "the application has no access to this service",
-        ),
-        90_014 | 900_144 => (Configuration, "the request lacks a parameter"),
-        53_000..=53_004 | 530_032 => (InteractionNeeded, "conditional access forbids it"),
-        65_001 | 90_094 => (InteractionNeeded, "an administrator must consent first"),
-        50_072 | 50_074 | 50_076 | 50_078 | 50_079 => {
-            (InteractionNeeded, "a second factor is needed")
-        }
-        16_000 | 50_058 | 50_097 | 50_105 | 50_125 | 50_140 | 50_158 | 50_173 | 70_043
-        | 700_020 | 700_082 => (InteractionNeeded, "a person must sign in again"),
-        90_055 => (Throttled, "the tenant asks for too many tokens"),
-        50_196 => (Throttled, "the same token was asked for in a loop"),
-        50_033 | 50_087 | 90_006 | 90_012 | 90_024 | 90_033 | 90_090 => {
-            (Service, "the identity platform has a passing fault")
-        }
-        _ => return None,
-    })
 }
 
 impl fmt::Display for IdentityError {
@@ -193,12 +182,15 @@ impl std::error::Error for IdentityError {}
 
 impl oauth2::ErrorResponse for IdentityError {}
 
+/// How much of an OAuth error is passed on, in characters.
+const MAX_ERROR_CHARS: usize = 100;
 /// How much of a description is passed on, in characters.
 const MAX_SUMMARY_CHARS: usize = 300;
 
 #[cfg(test)]
 mod tests {
     use super::IdentityError;
+    use crate::credential::Credential;
     use crate::error::ErrorKind;
 
     fn parse(json: &str) -> IdentityError {
@@ -220,14 +212,26 @@ mod tests {
         assert_eq!(error.classify().0, ErrorKind::Service);
         let error = parse(r#"{"error":"invalid_grant","claims":"{}"}"#);
         assert_eq!(error.classify().0, ErrorKind::InteractionNeeded);
+        assert!(error.next_step().unwrap().contains("sign in"));
+    }
+
+    #[test]
+    fn codes_of_a_redirect_come_from_its_description() {
+        let error = IdentityError::from_redirect(
+            "access_denied",
+            Some("AADSTS65004: User declined to consent."),
+        );
+        assert_eq!(error.classify().1, Some("the person declined to consent"));
+        assert_eq!(error.code(), "AADSTS65004");
     }
 
     #[test]
     fn the_summary_is_one_line_and_repeats_no_secret() {
         let json = r#"{"error":"x","error_description":"AADSTS1: it is bad\r\nTrace ID: 7"}"#;
-        assert_eq!(parse(json).summary("canary").as_deref(), Some("it is bad"));
+        let canary = Credential::secret("canary");
+        assert_eq!(parse(json).summary(&canary).as_deref(), Some("it is bad"));
         let json = r#"{"error":"x","error_description":"secret canary is bad"}"#;
-        assert_eq!(parse(json).summary("canary"), None);
+        assert_eq!(parse(json).summary(&canary), None);
         assert!(!format!("{:?} {}", parse(json), parse(json)).contains("canary"));
     }
 }

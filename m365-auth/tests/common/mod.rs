@@ -23,7 +23,7 @@ use m365_auth::{
 
 /// A clock that moves only when told, and random bytes that count.
 #[derive(Debug, Default)]
-pub struct Clock(AtomicU64);
+pub struct Clock(AtomicU64, AtomicU64);
 
 impl Clock {
     pub fn advance(&self, by: Duration) {
@@ -37,7 +37,10 @@ impl Environment for Clock {
     }
 
     fn fill(&self, bytes: &mut [u8]) -> Result<()> {
-        bytes.fill(7);
+        let number = self.1.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            *byte = number[place % 8];
+        }
         Ok(())
     }
 }

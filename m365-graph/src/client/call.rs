@@ -248,6 +248,39 @@ impl Call {
         }
     }
 
+    pub(crate) fn repeats(&self) -> Repeat {
+        self.repeat
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Returns the preferences, with the one that every call states.
+    pub(crate) fn preferences(&self) -> String {
+        let mut prefer = IMMUTABLE_IDS.to_owned();
+        for preference in &self.prefer {
+            prefer.push_str(", ");
+            prefer.push_str(preference);
+        }
+        prefer
+    }
+
+    /// Returns the JSON body, where there is one.
+    pub(crate) fn json_body(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// Returns the address below `root`, with its query, as parts of a batch are addressed.
+    pub(super) fn below(&self, root: &Url) -> String {
+        let path = self.url.path();
+        let path = path.strip_prefix(root.path()).unwrap_or(path);
+        match self.url.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        }
+    }
+
     fn request(&self, options: &GraphOptions) -> Result<Request<Body>> {
         let mut request = Request::builder()
             .method(&self.method)
@@ -257,13 +290,8 @@ impl Call {
         }
         request = request.header(USER_AGENT, &options.user_agent);
         if self.authorized {
-            let mut prefer = IMMUTABLE_IDS.to_owned();
-            for preference in &self.prefer {
-                prefer.push_str(", ");
-                prefer.push_str(preference);
-            }
             request = request
-                .header("prefer", prefer)
+                .header("prefer", self.preferences())
                 .header("client-request-id", request_id(options)?);
             if !self.headers.contains_key(ACCEPT) {
                 request = request.header(ACCEPT, "application/json");
@@ -303,6 +331,7 @@ async fn exchange(
         door.send_preauthenticated(request).await?
     };
     let (parts, body) = response.into_parts();
+    options.observe(call.about, &parts.headers);
     let redirected = parts.status.is_redirection() && parts.headers.contains_key(LOCATION);
     if parts.status.is_success() || (call.redirect && redirected) {
         let mut answer = Answer {

@@ -35,6 +35,15 @@ impl Call {
         if door == Door::Graph && segments.first().is_some_and(|first| is_version(first)) {
             segments.remove(0);
         }
+        let is_me = segments
+            .first()
+            .is_some_and(|first| first.eq_ignore_ascii_case("me"));
+        if door == Door::Graph
+            && is_me
+            && let Some(person) = super::login::person(&tenant, &head.headers)
+        {
+            segments.splice(..1, ["users".to_string(), person]);
+        }
         let keys: Vec<String> = segments.iter().map(|text| keyword(text)).collect();
         let route = route_name::of(door, &head.method, &segments, &keys);
         Self {

@@ -59,7 +59,7 @@ pub(super) fn route(call: &Call) -> Outcome {
     if call.method != Method::POST {
         return Err(call.wrong_verb());
     }
-    login::check_bearer(call, &call.tenant.urls().ews)?;
+    login::check_bearer(call, &call.tenant.home().ews)?;
     if call.tenant.lock().ews.turned_off {
         let text = "EWS is disabled for this tenant or application.";
         return Ok(answer::bytes(

@@ -2,12 +2,13 @@
 
 use super::answer::{Outcome, Refusal};
 use super::call::Call;
-use super::{directory, drives, login, mail};
+use super::{batch, directory, drives, login, mail};
 
 /// Answers one Graph request.
 pub(super) fn route(call: &Call) -> Outcome {
-    login::check_bearer(call, &call.tenant.urls().graph)?;
+    login::check_bearer(call, &call.tenant.home().graph)?;
     match call.keys().as_slice() {
+        ["$batch"] => batch::route(call),
         ["users", _, "drive" | "drives", ..] | ["drives", ..] => drives::route(call),
         ["users"] | ["users", _] | ["users", _, "mailboxsettings"] => directory::route(call),
         ["users", _, "mailfolders" | "messages", ..] => mail::route(call),

@@ -1,24 +1,30 @@
-//! Login: the token endpoint for client credentials, and the check of the tokens it gave.
+//! Login: the identity platform, and the check of the tokens it gave.
 
 mod assertion;
+mod authorize;
+mod bearer;
+mod device;
+mod issue;
+mod machine;
 #[cfg(test)]
 mod tests;
+mod token;
+mod wish;
 
-use std::time::{Duration, UNIX_EPOCH};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::Method;
 use serde_json::json;
 use url::Url;
 
-use super::answer::{self, Answer, Outcome, Refusal};
+use super::answer::{self, Answer, Outcome};
 use super::call::{Call, Query};
-use crate::tenant::app::Token;
-use crate::tenant::{Tenant, ids};
+use crate::tenant::Tenant;
+
+pub(super) use bearer::{check as check_bearer, person};
 
 /// The domain by which the tenant is known beside its id.
 const DOMAIN: &str = "contoso.example";
+
+/// The names under which every tenant's people sign in.
+const COMMON: [&str; 3] = ["common", "organizations", "consumers"];
 
 /// A refusal of the identity platform: OAuth error, AADSTS number, text.
 struct Denial {
@@ -39,21 +45,26 @@ impl Denial {
         }
     }
 
+    fn description(&self, call: &Call) -> String {
+        let correlation = call.header("client-request-id").unwrap_or(&call.request_id);
+        format!(
+            "AADSTS{}: {} Trace ID: {} Correlation ID: {correlation} Timestamp: {}",
+            self.number,
+            self.text,
+            call.request_id,
+            timestamp(call)
+        )
+    }
+
     /// Renders the denial with the keys that every error of the platform has.
     fn into_answer(self, call: &Call) -> Answer {
-        let time = answer::graph_date((call.tenant.lock().clock)());
-        let time = format!("{}Z", time.replace('T', " "));
-        let correlation = call.header("client-request-id").unwrap_or(&call.request_id);
         let body = json!({
             "error": self.error,
-            "error_description": format!(
-                "AADSTS{}: {} Trace ID: {} Correlation ID: {correlation} Timestamp: {time}",
-                self.number, self.text, call.request_id
-            ),
+            "error_description": self.description(call),
             "error_codes": [self.number],
-            "timestamp": time,
+            "timestamp": timestamp(call),
             "trace_id": call.request_id,
-            "correlation_id": correlation,
+            "correlation_id": call.header("client-request-id").unwrap_or(&call.request_id),
             "error_uri": format!("{}error?code={}", call.tenant.urls().login, self.number),
         });
         let mut answer = answer::json(self.status, &body);
@@ -62,49 +73,26 @@ impl Denial {
     }
 }
 
+fn timestamp(call: &Call) -> String {
+    let time = answer::graph_date((call.tenant.lock().clock)());
+    format!("{}Z", time.replace('T', " "))
+}
+
 /// Answers one request to the identity platform.
 pub(super) fn route(call: &Call) -> Outcome {
-    match call.keys().as_slice() {
-        [tenant, "oauth2", "v2.0", "token"] => {
-            Ok(token(call, tenant).unwrap_or_else(|denial| denial.into_answer(call)))
-        }
-        [tenant, "v2.0", ".well-known", "openid-configuration"] => {
-            Ok(metadata(call, tenant).unwrap_or_else(|denial| denial.into_answer(call)))
-        }
-        _ => Ok(answer::empty(404)),
-    }
-}
-
-/// Refuses a request to Graph or EWS whose bearer token is missing, unknown, expired or for others.
-pub(super) fn check_bearer(call: &Call, service: &Url) -> Result<(), Refusal> {
-    let header = call.header("authorization").unwrap_or("");
-    let Some(token) = header.strip_prefix("Bearer ") else {
-        return Err(unauthorized(call, "Access token is empty."));
+    let outcome = match call.keys().as_slice() {
+        [tenant, "oauth2", "v2.0", "token"] => token::answer(call, tenant, false),
+        [tenant, "oauth2", "token"] => token::answer(call, tenant, true),
+        [tenant, "oauth2", "v2.0", "devicecode"] => device::begin(call, tenant),
+        [tenant, "oauth2", "v2.0", "authorize"] => authorize::answer(call, tenant),
+        [tenant, "v2.0", "adminconsent"] => authorize::consent(call, tenant),
+        [tenant, "v2.0", ".well-known", "openid-configuration"] => metadata(call, tenant),
+        [_, "discovery", "v2.0", "keys"] => Ok(answer::json(200, &json!({ "keys": [] }))),
+        ["metadata", "identity", "oauth2", "token"] => Ok(machine::virtual_machine(call)),
+        ["msi", "token"] => Ok(machine::app_service(call)),
+        _ => return Ok(answer::empty(404)),
     };
-    let state = call.tenant.lock();
-    let now = (state.clock)();
-    let verdict = match state.app.tokens.get(token) {
-        None => Some("IDX14100: JWT is not well formed, there are no dots (.)."),
-        Some(known) if known.expires <= now => {
-            Some("Lifetime validation failed, the token is expired.")
-        }
-        Some(known) if known.audience != origin(service) => Some("Invalid audience."),
-        Some(_) => None,
-    };
-    drop(state);
-    verdict.map_or(Ok(()), |message| Err(unauthorized(call, message)))
-}
-
-fn unauthorized(call: &Call, message: &str) -> Refusal {
-    let login = &call.tenant.urls().login;
-    let tenant = call.tenant.app().tenant_id;
-    Refusal::new(401, "InvalidAuthenticationToken", message).with_header(
-        "www-authenticate",
-        format!(
-            "Bearer realm=\"\", authorization_uri=\"{login}{tenant}/oauth2/authorize\", \
-             client_id=\"00000003-0000-0000-c000-000000000000\""
-        ),
-    )
+    Ok(outcome.unwrap_or_else(|denial| denial.into_answer(call)))
 }
 
 /// Returns scheme, host and port without a trailing slash, as an audience is written.
@@ -113,7 +101,7 @@ fn origin(url: &Url) -> String {
 }
 
 fn metadata(call: &Call, tenant: &str) -> Result<Answer, Denial> {
-    check_tenant(&call.tenant, tenant)?;
+    check_tenant(&call.tenant, tenant, true)?;
     let login = &call.tenant.urls().login;
     let id = call.tenant.app().tenant_id;
     Ok(answer::json(
@@ -134,12 +122,16 @@ fn metadata(call: &Call, tenant: &str) -> Result<Answer, Denial> {
     ))
 }
 
-fn check_tenant(tenant: &Tenant, name: &str) -> Result<(), Denial> {
+/// Refuses the names of other tenants; those of all tenants are for people only.
+fn check_tenant(tenant: &Tenant, name: &str, people: bool) -> Result<(), Denial> {
     let id = tenant.app().tenant_id;
     if name.eq_ignore_ascii_case(&id) || name.eq_ignore_ascii_case(DOMAIN) {
         return Ok(());
     }
-    if ["common", "organizations", "consumers"].contains(&name) {
+    if COMMON.contains(&name) {
+        if people && name != "consumers" {
+            return Ok(());
+        }
         return Err(Denial::new(
             "invalid_request",
             50_194,
@@ -156,62 +148,17 @@ fn check_tenant(tenant: &Tenant, name: &str) -> Result<(), Denial> {
     ))
 }
 
-fn token(call: &Call, tenant: &str) -> Result<Answer, Denial> {
-    if call.method != Method::POST {
-        return Err(Denial::new(
-            "invalid_request",
-            900_561,
-            format!(
-                "The endpoint only accepts POST requests. Received a {} request.",
-                call.method
-            ),
-        ));
+fn check_client(call: &Call, client_id: &str) -> Result<(), Denial> {
+    if client_id.eq_ignore_ascii_case(&call.tenant.app().client_id) {
+        return Ok(());
     }
-    check_tenant(&call.tenant, tenant)?;
-    let form = Query::parse(&String::from_utf8_lossy(&call.body));
-    match required(&form, "grant_type")? {
-        "client_credentials" => {}
-        other => {
-            return Err(Denial::new(
-                "unsupported_grant_type",
-                70_003,
-                format!("The app requested an unsupported grant type '{other}'."),
-            ));
-        }
-    }
-    let (client_id, secret) = client_of(call, &form)?;
-    let app = call.tenant.app();
-    if !client_id.eq_ignore_ascii_case(&app.client_id) {
-        return Err(Denial::new(
-            "unauthorized_client",
-            700_016,
-            format!(
-                "Application with identifier '{client_id}' was not found in the directory \
-                 'Contoso'."
-            ),
-        ));
-    }
-    match (form.get("client_assertion"), secret) {
-        (Some(text), _) => assertion::check(&call.tenant, form.get("client_assertion_type"), text)?,
-        (None, Some(secret)) if secret == app.client_secret => {}
-        (None, Some(_)) => {
-            return Err(Denial::new(
-                "invalid_client",
-                7_000_215,
-                format!("Invalid client secret provided for app '{client_id}'."),
-            ));
-        }
-        (None, None) => {
-            return Err(Denial::new(
-                "invalid_client",
-                7_000_218,
-                "The request body must contain the following parameter: 'client_assertion' or \
-                 'client_secret'.",
-            ));
-        }
-    }
-    let audience = audience(&call.tenant, required(&form, "scope")?)?;
-    Ok(issue(&call.tenant, audience))
+    Err(Denial::new(
+        "unauthorized_client",
+        700_016,
+        format!(
+            "Application with identifier '{client_id}' was not found in the directory 'Contoso'."
+        ),
+    ))
 }
 
 fn required<'a>(form: &'a Query, name: &str) -> Result<&'a str, Denial> {
@@ -224,87 +171,4 @@ fn required<'a>(form: &'a Query, name: &str) -> Result<&'a str, Denial> {
                 format!("The request body must contain the following parameter: '{name}'."),
             )
         })
-}
-
-/// Finds client id and secret in the form or in HTTP Basic.
-fn client_of(call: &Call, form: &Query) -> Result<(String, Option<String>), Denial> {
-    let basic = call
-        .header("authorization")
-        .and_then(|value| value.strip_prefix("Basic "))
-        .and_then(|value| STANDARD.decode(value).ok())
-        .and_then(|bytes| String::from_utf8(bytes).ok());
-    if let Some(pair) = basic {
-        let pair = Query::parse(&pair.replacen(':', "=", 1).replace('&', "%26"));
-        if let Some((id, secret)) = pair.first() {
-            return Ok((id.to_string(), Some(secret.to_string())));
-        }
-    }
-    let id = required(form, "client_id")?.to_string();
-    Ok((id, form.get("client_secret").map(str::to_string)))
-}
-
-/// Finds the one service that the scope asks for.
-fn audience(tenant: &Tenant, scope: &str) -> Result<String, Denial> {
-    let mut resources = scope.split_whitespace();
-    let (Some(first), None) = (resources.next(), resources.next()) else {
-        return Err(Denial::new(
-            "invalid_scope",
-            70_011,
-            format!("The provided value for the input parameter 'scope' is not valid: '{scope}'."),
-        ));
-    };
-    let Some(resource) = first.strip_suffix("/.default") else {
-        return Err(Denial::new(
-            "invalid_scope",
-            1_002_012,
-            format!(
-                "The provided value for scope {first} is not valid. Client credential flows must \
-                 have a scope value with /.default suffixed to the resource identifier."
-            ),
-        ));
-    };
-    let resource = resource.trim_end_matches('/');
-    let urls = tenant.urls();
-    [&urls.graph, &urls.ews]
-        .into_iter()
-        .map(origin)
-        .find(|own| own.eq_ignore_ascii_case(resource))
-        .ok_or_else(|| {
-            Denial::new(
-                "invalid_resource",
-                500_011,
-                format!("The resource principal named {resource} was not found in the tenant."),
-            )
-        })
-}
-
-fn issue(tenant: &Tenant, audience: String) -> Answer {
-    let mut state = tenant.lock();
-    let now = (state.clock)();
-    let seed = state.seed;
-    state.app.tokens.retain(|_, token| token.expires > now);
-    state.app.issued += 1;
-    let text = format!(
-        "EwB.{}",
-        blake3::Hash::from(ids::bytes(seed, "token", state.app.issued))
-    );
-    let seconds = state.app.token_seconds;
-    let expires = now
-        .checked_add(Duration::from_secs(seconds))
-        .unwrap_or(UNIX_EPOCH);
-    state
-        .app
-        .tokens
-        .insert(text.clone(), Token { audience, expires });
-    let mut answer = answer::json(
-        200,
-        &json!({
-            "token_type": "Bearer",
-            "expires_in": seconds,
-            "ext_expires_in": seconds,
-            "access_token": text,
-        }),
-    );
-    answer::put_header(&mut answer, "cache-control", "no-store, no-cache");
-    answer
 }

@@ -5,7 +5,7 @@ use http::Method;
 use crate::tenant::urls::Door;
 
 /// Segments that are spelled out in route names; everything else is `{id}`.
-const KEYWORDS: [&str; 34] = [
+const KEYWORDS: [&str; 40] = [
     "users",
     "mailboxSettings",
     "mailFolders",
@@ -29,6 +29,12 @@ const KEYWORDS: [&str; 34] = [
     "oauth2",
     "v2.0",
     "token",
+    "authorize",
+    "devicecode",
+    "adminconsent",
+    "metadata",
+    "identity",
+    "msi",
     ".well-known",
     "openid-configuration",
     "EWS",

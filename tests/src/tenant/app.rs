@@ -48,6 +48,12 @@ pub(crate) struct Token {
     /// The origin it is for, without a trailing slash.
     pub(crate) audience: String,
     pub(crate) expires: SystemTime,
+    /// The id of the person it speaks for; `None` when the app speaks for itself.
+    pub(crate) user: Option<String>,
+    /// Whether its client answers claims challenges.
+    pub(crate) answers_challenges: bool,
+    /// The moment that its claims named as the earliest of its issue, in seconds since 1970.
+    pub(crate) claims_met: Option<u64>,
 }
 
 impl Registration {

@@ -95,6 +95,15 @@ impl Tenant {
         mailbox.map(info).unwrap_or_default()
     }
 
+    /// Counts the messages of a folder named by id or well-known name; 0 where there is none.
+    pub fn count_messages(&self, user: &str, folder: &str) -> usize {
+        let state = self.lock();
+        let mailbox = state.user(user).and_then(|user| user.mailbox.as_ref());
+        mailbox
+            .and_then(|mailbox| Some(mailbox.messages_in(mailbox.folder_key(folder)?).count()))
+            .unwrap_or(0)
+    }
+
     /// Returns the MIME of a message.
     pub fn mime(&self, user: &str, message: &str) -> Option<Bytes> {
         let state = self.lock();

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use http::uri::Authority;
 use url::Url;
 
 /// The four addresses of a tenant; every absolute URL in its answers begins with one of them.
@@ -37,6 +38,36 @@ impl Urls {
             "https://content.contoso.example/",
         ])
         .unwrap_or_else(|_| unreachable!("the addresses above are well formed"))
+    }
+
+    /// Returns the names that the worldwide cloud has, for programs that can be pointed nowhere else.
+    pub(crate) fn global() -> Self {
+        Self::from_texts([
+            "https://login.microsoftonline.com/",
+            "https://graph.microsoft.com/",
+            "https://outlook.office365.com/EWS/Exchange.asmx",
+            "https://contoso-my.sharepoint.com/",
+        ])
+        .unwrap_or_else(|_| unreachable!("the addresses above are well formed"))
+    }
+
+    /// Returns the same addresses, but for the one service whose host the request names otherwise.
+    ///
+    /// *Source*: facts/clients.md: absolute addresses follow `Host` and `X-Forwarded-Proto`.
+    pub(crate) fn followed(&self, door: Door, authority: &Authority, scheme: &str) -> Self {
+        let mut urls = self.clone();
+        let url = match door {
+            Door::Login => &mut urls.login,
+            Door::Graph => &mut urls.graph,
+            Door::Ews => &mut urls.ews,
+            Door::Content => &mut urls.content,
+        };
+        let text = format!("{scheme}://{authority}{}", url.path());
+        // A name that is no address cannot be spoken of; the own one stays.
+        if let Ok(named) = Url::parse(&text) {
+            *url = named;
+        }
+        urls
     }
 
     /// Returns the addresses of four loopback ports, in the order of the fields.

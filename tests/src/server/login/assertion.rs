@@ -4,8 +4,10 @@ use std::time::UNIX_EPOCH;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{DOMAIN, Denial};
+use crate::server::call::Call;
 use crate::tenant::Tenant;
 
 /// The only type of assertion the platform takes.
@@ -26,7 +28,8 @@ struct Claims {
 }
 
 /// Refuses an assertion that is not ours, not now, not for us, or was seen before.
-pub(super) fn check(tenant: &Tenant, kind: Option<&str>, text: &str) -> Result<(), Denial> {
+pub(super) fn check(call: &Call, kind: Option<&str>, text: &str) -> Result<(), Denial> {
+    let tenant = &call.tenant;
     if kind != Some(JWT_BEARER) {
         return Err(Denial::new(
             "invalid_request",
@@ -34,10 +37,68 @@ pub(super) fn check(tenant: &Tenant, kind: Option<&str>, text: &str) -> Result<(
             format!("The 'client_assertion_type' must be '{JWT_BEARER}'."),
         ));
     }
+    if is_foreign(text) {
+        return check_foreign(tenant, text);
+    }
     let claims = verify(tenant, text)?;
     check_names(tenant, &claims)?;
     check_times(tenant, &claims)?;
     remember(tenant, &claims)
+}
+
+/// Tells whether an assertion names no certificate: then another platform made it.
+fn is_foreign(text: &str) -> bool {
+    jsonwebtoken::decode_header(text)
+        .is_ok_and(|header| header.x5t.is_none() && header.x5t_s256.is_none())
+}
+
+/// What a token of another platform claims.
+#[derive(Debug, Deserialize)]
+struct Foreign {
+    iss: String,
+    sub: String,
+    aud: Value,
+    exp: f64,
+}
+
+/// Refuses a token of another platform that no federated credential of the app describes.
+fn check_foreign(tenant: &Tenant, text: &str) -> Result<(), Denial> {
+    let denial = |number, text: &str| Denial::new("invalid_client", number, text);
+    let header = jsonwebtoken::decode_header(text)
+        .map_err(|cause| malformed(&format!("The header cannot be read: {cause}.")))?;
+    let federations = tenant.lock().sign_ins.federations.clone();
+    if federations.is_empty() {
+        return Err(malformed("The header names no certificate."));
+    }
+    let mut rules = Validation::new(header.alg);
+    rules.required_spec_claims.clear();
+    rules.validate_exp = false;
+    rules.validate_aud = false;
+    let verified = federations.iter().find_map(|known| {
+        let key = DecodingKey::from_rsa_pem(known.key_pem.as_bytes()).ok()?;
+        let token = jsonwebtoken::decode::<Foreign>(text, &key, &rules).ok()?;
+        Some((known, token.claims))
+    });
+    let Some((known, claims)) = verified else {
+        return Err(malformed("No key of a trusted issuer signed the token."));
+    };
+    if claims.iss != known.issuer {
+        let text = "No matching federated identity record found for presented assertion issuer.";
+        return Err(denial(700_211, text));
+    }
+    if claims.aud != known.audience.as_str() && claims.aud != serde_json::json!([known.audience]) {
+        let text = "No matching federated identity record found for presented assertion audience.";
+        return Err(denial(700_212, text));
+    }
+    if claims.sub != known.subject {
+        let text = "No matching federated identity record found for presented assertion subject.";
+        return Err(denial(700_213, text));
+    }
+    if claims.exp <= now_seconds(tenant) - SKEW_SECONDS {
+        let text = "Client assertion is not within its valid time range.";
+        return Err(denial(700_024, text));
+    }
+    Ok(())
 }
 
 /// Verifies the signature with the certificate that the header names.

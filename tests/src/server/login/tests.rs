@@ -34,7 +34,7 @@ fn form(tenant: &Tenant, changes: &[(&str, &str)]) -> String {
     let pairs: Vec<String> = fields
         .iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name}={}", value.replace('+', "%2B")))
+        .map(|(name, value)| format!("{name}={}", value.replace('+', "%2B").replace('&', "%26")))
         .collect();
     pairs.join("&")
 }
@@ -59,7 +59,7 @@ async fn every_wrong_field_has_its_code() {
     check(&[("client_secret", "wrong")], 401, 7_000_215).await;
     check(&[("client_secret", "")], 401, 7_000_218).await;
     check(&[("client_id", "nobody")], 400, 700_016).await;
-    check(&[("grant_type", "password")], 400, 70_003).await;
+    check(&[("grant_type", "implicit")], 400, 70_003).await;
     check(&[("grant_type", "")], 400, 900_144).await;
     check(&[("scope", &graph)], 400, 70_011).await;
     check(
@@ -177,4 +177,180 @@ async fn a_signed_assertion_opens_once_and_only_as_it_should_be() {
         (401, 700_027)
     );
     assert_eq!(send("not.a.token").await, (401, 50_027));
+}
+
+async fn open(tenant: &Tenant, path: &str, query: &[(&str, &str)]) -> (u16, Option<url::Url>) {
+    let mut url = tenant.urls().login.join(path).expect("an address");
+    url.query_pairs_mut().extend_pairs(query);
+    let request = Request::get(url.as_str()).body(Bytes::new());
+    let answer = tenant.handle(request.expect("a request")).await;
+    let answer = answer.expect("an answer");
+    let target = answer.headers().get("location").map(|value| {
+        let text = value.to_str().expect("ascii");
+        url::Url::parse(text).expect("an address")
+    });
+    (answer.status().as_u16(), target)
+}
+
+fn field(url: &url::Url, name: &str) -> Option<String> {
+    let mut pairs = url.query_pairs();
+    pairs
+        .find(|(own, _)| own == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+/// A tenant of three people.
+fn people() -> Tenant {
+    Tenant::generate(crate::TenantSpec {
+        users: 3,
+        messages_per_user: 1,
+        files_per_user: 0,
+        logical_bytes: 10_000,
+        ..crate::TenantSpec::default()
+    })
+    .expect("a tenant")
+}
+
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+/// The challenge of that verifier, from RFC 7636, appendix B.
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+/// Signs in and returns the code.
+async fn code(tenant: &Tenant, redirect: &str) -> String {
+    let app = tenant.app();
+    let scope = format!("{}.default offline_access openid", tenant.urls().graph);
+    let query = [
+        ("client_id", app.client_id.as_str()),
+        ("response_type", "code"),
+        ("redirect_uri", redirect),
+        ("scope", &scope),
+        ("state", "s"),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+    ];
+    let (status, target) = open(tenant, "organizations/oauth2/v2.0/authorize", &query).await;
+    let target = target.expect("a redirect");
+    assert_eq!(
+        (status, field(&target, "state").as_deref()),
+        (302, Some("s"))
+    );
+    field(&target, "code").unwrap_or_else(|| panic!("{target}"))
+}
+
+#[tokio::test]
+async fn a_code_opens_once_for_who_asked_for_it() {
+    let tenant = people();
+    let local = "http://localhost:5000/";
+    let send = async |code: &str, changes: &[(&str, &str)]| {
+        let mut all = vec![
+            ("grant_type", "authorization_code"),
+            ("client_secret", ""),
+            ("scope", ""),
+            ("code", code),
+            ("redirect_uri", local),
+            ("code_verifier", VERIFIER),
+        ];
+        for change in changes {
+            all.retain(|(name, _)| *name != change.0);
+            all.push(*change);
+        }
+        let (status, answer) = login(&tenant, "common", form(&tenant, &all)).await;
+        (
+            status,
+            answer["error_codes"][0].as_u64().unwrap_or(0),
+            answer,
+        )
+    };
+    let good = code(&tenant, local).await;
+    for (change, number) in [
+        (
+            (
+                "code_verifier",
+                "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXX",
+            ),
+            501_481,
+        ),
+        (("code_verifier", ""), 501_481),
+        (("redirect_uri", "http://localhost:5001/"), 500_112),
+        (
+            ("client_secret", tenant.app().client_secret.as_str()),
+            700_025,
+        ),
+        (("code", "0.other"), 9_002_313),
+    ] {
+        let (status, found, _) = send(&good, &[change]).await;
+        assert_eq!((status / 100, found), (4, number), "{change:?}");
+    }
+    let (status, _, answer) = send(&good, &[("client_info", "1")]).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["refresh_token"].is_string() && answer["id_token"].is_string());
+    assert!(answer["client_info"].is_string());
+    assert_eq!(send(&good, &[]).await.1, 54_005, "a second time");
+    let late = code(&tenant, local).await;
+    let now = now(&tenant);
+    tenant.set_clock(move || now + std::time::Duration::from_secs(601));
+    assert_eq!(send(&late, &[]).await.1, 70_008);
+}
+
+#[tokio::test]
+async fn strange_redirects_go_nowhere_and_people_may_decline() {
+    let tenant = people();
+    let app = tenant.app();
+    for redirect in [
+        "https://evil.example/",
+        "http://localhost.evil.example/",
+        "http://localhost/x",
+    ] {
+        let query = [
+            ("client_id", app.client_id.as_str()),
+            ("response_type", "code"),
+            ("redirect_uri", redirect),
+            ("scope", "User.Read"),
+        ];
+        let (status, target) = open(&tenant, "common/oauth2/v2.0/authorize", &query).await;
+        assert_eq!((status, target), (400, None), "{redirect}");
+    }
+    tenant.set_people_decline(true);
+    let query = [
+        ("client_id", app.client_id.as_str()),
+        ("response_type", "code"),
+        ("redirect_uri", "http://localhost"),
+        ("scope", "User.Read"),
+    ];
+    let (_, target) = open(&tenant, "common/oauth2/v2.0/authorize", &query).await;
+    let error = field(&target.expect("a redirect"), "error");
+    assert_eq!(error.as_deref(), Some("access_denied"));
+}
+
+#[tokio::test]
+async fn a_person_sees_what_is_theirs() {
+    let tenant = people();
+    let users = tenant.users();
+    let name = &users[0].principal_name;
+    let password = tenant.password(name).expect("a password");
+    let changes = [
+        ("grant_type", "password"),
+        ("username", name.as_str()),
+        ("password", &password),
+        ("client_secret", ""),
+        ("scope", "Mail.Read"),
+    ];
+    let (status, answer) = login(&tenant, "organizations", form(&tenant, &changes)).await;
+    assert_eq!(status, 200, "{answer}");
+    let client = Client {
+        tenant: tenant.clone(),
+        token: answer["access_token"].as_str().expect("a token").to_owned(),
+        immutable: false,
+    };
+    let (status, me) = client.get("/me").await;
+    assert_eq!((status, &me["id"]), (200, &json!(users[0].id)));
+    assert_eq!(client.get("/me/mailFolders").await.0, 200);
+    let other = format!("/users/{}/mailFolders", users[1].id);
+    assert_eq!(client.get(&other).await.0, 403);
+    let changes = [
+        ("grant_type", "password"),
+        ("username", name),
+        ("password", "x"),
+    ];
+    assert_eq!(refused(&tenant, &changes).await.1, 50_126);
 }

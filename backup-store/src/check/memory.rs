@@ -1,0 +1,110 @@
+//! Memory of samples: a local file that says which blocks were read, and when.
+//!
+//! It is sealed like every local record, and may be deleted at any time: the next sample then
+//! begins anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::backend::create_directories;
+use crate::codec::{Decoder, Encoder};
+use crate::offload::offload;
+use crate::{Error, ErrorKind, PackId, Result, Store, Timestamp};
+
+use super::sample::{Memory, Remembered};
+
+const FILE: &str = "sampled";
+const PURPOSE: &str = "sampled blocks";
+const LAYOUT: u8 = 1;
+
+impl Store {
+    /// Reads what is remembered; nothing where there is no file that can be read.
+    pub(super) async fn recall_samples(&self) -> Result<Memory> {
+        let Some(path) = self.samples_path() else {
+            return Ok(Memory::new());
+        };
+        let shown = path.display().to_string();
+        let read = offload(self.offload().as_ref(), move || fs::read(path)).await?;
+        let memory = match read {
+            Ok(record) => self
+                .open_local(PURPOSE, self.id().as_bytes(), &record)
+                .and_then(|plain| decode(&plain)),
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(Memory::new()),
+            Err(cause) => Err(Error::from_io(ErrorKind::Local, &shown, cause)),
+        };
+        Ok(memory.unwrap_or_else(|cause| {
+            tracing::warn!(%cause, "the memory of earlier samples begins anew");
+            Memory::new()
+        }))
+    }
+
+    /// Keeps what is remembered, if there is a place for it.
+    pub(super) async fn remember_samples(&self, memory: &Memory) -> Result<()> {
+        let Some(path) = self.samples_path() else {
+            return Ok(());
+        };
+        let record = self.seal_local(PURPOSE, self.id().as_bytes(), &encode(memory))?;
+        let shown = path.display().to_string();
+        let written = offload(self.offload().as_ref(), move || write(&path, &record)).await?;
+        written.map_err(|cause| Error::from_io(ErrorKind::Local, &shown, cause))
+    }
+
+    fn samples_path(&self) -> Option<PathBuf> {
+        Some(self.cache_dir()?.join(FILE))
+    }
+}
+
+fn write(path: &Path, record: &[u8]) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        create_directories(parent)?;
+    }
+    let staged = path.with_extension("new");
+    fs::write(&staged, record)?;
+    fs::rename(&staged, path)
+}
+
+fn encode(memory: &Memory) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    encoder.byte(LAYOUT);
+    encoder.varint(memory.len() as u64);
+    for (id, pack) in memory {
+        encoder.raw(id.as_bytes());
+        encoder.varint(pack.blocks.into());
+        encoder.raw(&pack.read);
+        encoder.option(pack.last, |encoder, time| encoder.signed(time.as_millis()));
+    }
+    encoder.finish()
+}
+
+fn decode(plain: &[u8]) -> Result<Memory> {
+    let mut decoder = Decoder::new("memory of samples", plain);
+    if decoder.byte()? != LAYOUT {
+        return Err(decoder.malformed("its layout is not known"));
+    }
+    let packs = decoder.list(18, |decoder| {
+        let id = PackId::from_bytes(decoder.array()?);
+        let blocks = decoder.varint_u32()?;
+        let read = decoder.raw(blocks.div_ceil(8) as usize)?.to_vec();
+        let last = decoder.option(|decoder| Ok(Timestamp::from_millis(decoder.signed()?)))?;
+        Ok((id, Remembered { blocks, read, last }))
+    })?;
+    decoder.finish()?;
+    Ok(packs.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_survives_being_written_and_read() {
+        let mut memory = Memory::new();
+        memory.insert(PackId::from_bytes([1; 16]), Remembered::new(0));
+        let mut pack = Remembered::new(9);
+        pack.read = vec![0x81, 1];
+        pack.last = Some(Timestamp::from_millis(-5));
+        memory.insert(PackId::from_bytes([2; 16]), pack);
+        assert_eq!(decode(&encode(&memory)).unwrap(), memory);
+        assert!(decode(&encode(&memory)[1..]).is_err());
+    }
+}
