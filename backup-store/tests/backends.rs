@@ -195,11 +195,12 @@ async fn a_stopped_machine_does_nothing_more_and_a_late_put_lands_once() {
         .put_new(&name("a"), Bytes::from_static(b"1"))
         .await
         .unwrap();
+    let (b, c) = (name("b"), name("c"));
     tokio::select! {
         () = plan.stopped() => {}
-        _ = backend.put_new(&name("b"), Bytes::from_static(b"2")) => panic!("it came back"),
+        _ = backend.put_new(&b, Bytes::from_static(b"2")) => panic!("it came back"),
     }
-    let never = backend.put_new(&name("c"), Bytes::new());
+    let never = backend.put_new(&c, Bytes::new());
     assert!(
         tokio::time::timeout(Duration::from_secs(9), never)
             .await
