@@ -2,15 +2,19 @@
 
 mod backup;
 mod browse;
+mod care;
 mod global;
+mod key;
 mod restore;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use backup::{BackupArgs, CheckArgs, InitArgs};
+pub(crate) use backup::{BackupArgs, InitArgs};
 pub(crate) use browse::{FindArgs, LsArgs, SnapshotFilter, SnapshotsArgs};
+pub(crate) use care::{CheckArgs, CopyArgs, StatsArgs};
 pub(crate) use global::GlobalArgs;
+pub(crate) use key::{AddKeyArgs, ChangeKeyArgs, KeepArgs, KeyArgs, KeyCommand, RemoveKeyArgs};
 pub(crate) use restore::{Conflict, RestoreArgs};
 
 /// What the program is told on its command line.
@@ -54,6 +58,12 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Check that everything in a store can be read
     Check(CheckArgs),
+    /// Measure what a store holds and takes
+    Stats(StatsArgs),
+    /// Copy snapshots into another store, or bring a replica up to date
+    Copy(CopyArgs),
+    /// List, add, change and remove the keys that open a store
+    Key(KeyArgs),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  m365-backup completions bash > /etc/bash_completion.d/m365-backup"
@@ -82,7 +92,7 @@ Exit codes:
   3    complete, but some items are quarantined and will be tried again
   4    partial: some mailboxes or drives failed
   10   no store there
-  12   wrong passphrase
+  12   wrong passphrase, key file or recovery code
   20   login refused
   21   throttled beyond limits
   22   permission missing

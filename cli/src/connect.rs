@@ -1,10 +1,10 @@
 //! Connect: builds the store and the clients from options, config and secrets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backup_store::catalog::SnapshotEntry;
-use backup_store::{ErrorKind, LocalBackend, StopSignal, Store, StoreOptions};
+use backup_store::{ErrorKind, LocalBackend, StopSignal, Store, StoreOptions, Unlock};
 use m365_auth::{
     CachedTokenProvider, Cloud, ReqwestTransport, RetryPolicy, Secret, SystemEnvironment,
     TokenClient, Transport, TransportOptions,
@@ -64,24 +64,40 @@ impl Context {
     /// Opens the store; with a config, its index is cached on this machine.
     pub(crate) async fn open_store(&self, config: Option<&Config>) -> Result<OpenStore> {
         let place = self.store_path(config)?;
+        let unlock = |_: &Path| secrets::unlock(&self.global, config);
+        self.open_store_at(place, unlock, config).await
+    }
+
+    /// Opens the store in `place`; the secret is asked for once it is known that there is a store.
+    pub(crate) async fn open_store_at(
+        &self,
+        place: PathBuf,
+        unlock: impl FnOnce(&Path) -> Result<Unlock>,
+        config: Option<&Config>,
+    ) -> Result<OpenStore> {
         let explain = |error| from_store("open", &place, &error);
         let backend = LocalBackend::open(&place).map_err(|error| match error.kind() {
             ErrorKind::NotFound => no_store(&place, &error),
             _ => explain(error),
         })?;
-        let passphrase = secrets::passphrase(&self.global, config)?;
+        let unlock = unlock(&place)?;
         let options = StoreOptions {
             cache_dir: config.and_then(state_base).map(|base| base.join("cache")),
             ..StoreOptions::default()
         };
-        let store = Store::open(Arc::new(backend), &passphrase, options)
+        let store = Store::open(Arc::new(backend), unlock, options)
             .await
             .map_err(explain)?;
-        Ok(OpenStore {
+        Ok(self.opened(store, place))
+    }
+
+    /// Takes note of where an open store is.
+    pub(crate) fn opened(&self, store: Store, place: PathBuf) -> OpenStore {
+        OpenStore {
             store,
             place,
             output: self.output.clone(),
-        })
+        }
     }
 }
 
@@ -119,8 +135,9 @@ impl OpenStore {
 ///
 /// *Shape*: the config's `state`, else a folder of the platform, with the store's id below it: a
 /// journal belongs to one store.
-pub(crate) fn state_folder(config: &Config, store: &Store) -> Result<PathBuf> {
-    let base = state_base(config).ok_or_else(|| {
+pub(crate) fn state_folder(config: Option<&Config>, store: &Store) -> Result<PathBuf> {
+    let base = config.map_or_else(platform::state_folder, state_base);
+    let base = base.ok_or_else(|| {
         Failure::usage("this platform names no folder for the state of programs")
             .next("set `state` in the config")
     })?;

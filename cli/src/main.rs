@@ -69,6 +69,9 @@ async fn dispatch(cli: Cli, output: Output) -> Result<Exit> {
         Command::Find(args) => commands::find::run(&context, args).await,
         Command::Restore(args) => commands::restore::run(&context, args).await,
         Command::Check(args) => commands::check::run(&context, args).await,
+        Command::Stats(args) => commands::stats::run(&context, args).await,
+        Command::Copy(args) => commands::copy::run(&context, args).await,
+        Command::Key(args) => commands::key::run(&context, args).await,
         Command::Completions { shell } => commands::completions::run(shell),
     }
 }

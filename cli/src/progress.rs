@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod restore;
+mod ticker;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use crate::output::{Output, Progress};
 use crate::table::printable;
 
 pub(crate) use backup::BackupProgress;
-pub(crate) use check::CheckBar;
+pub(crate) use check::show_check;
 pub(crate) use restore::RestoreProgress;
+pub(crate) use ticker::Ticker;
 
 /// Adds a moving line that shows text, or `None` where no bars are drawn.
 fn spinner(out: &Output, indent: &str) -> Option<ProgressBar> {

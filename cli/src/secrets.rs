@@ -1,56 +1,22 @@
-//! Secrets: where the passphrase and the client secret come from, and how a new one is written.
+//! Secrets: where passphrases, keys and the client secret come from, and how new ones are written.
+
+mod keys;
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::Command;
 
-use backup_store::{Environment, Passphrase, SystemEnvironment};
 use m365_auth::Secret;
 
 use crate::args::GlobalArgs;
 use crate::config::{Config, SecretSource};
-use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use crate::words;
 
-/// Finds the passphrase of a store: options, environment, config, then a prompt.
-pub(crate) fn passphrase(global: &GlobalArgs, config: Option<&Config>) -> Result<Passphrase> {
-    if let Some(secret) = given_passphrase(global, config)? {
-        return Ok(Passphrase::new(secret.expose()));
-    }
-    let typed = prompt("Passphrase of the store: ")?;
-    Ok(Passphrase::new(typed.expose()))
-}
-
-/// Finds the passphrase for a new store; one that is typed is typed twice.
-pub(crate) fn new_passphrase(global: &GlobalArgs, config: Option<&Config>) -> Result<Passphrase> {
-    if let Some(secret) = given_passphrase(global, config)? {
-        return Ok(Passphrase::new(secret.expose()));
-    }
-    let typed = prompt("New passphrase: ")?;
-    if typed != prompt("The same again: ")? {
-        return Err(Failure::usage("the two passphrases differ").next("try again"));
-    }
-    Ok(Passphrase::new(typed.expose()))
-}
-
-/// Makes up a passphrase and writes it to a new file that its owner alone may read.
-pub(crate) fn generate_passphrase(path: &Path) -> Result<Passphrase> {
-    let mut random = [0; GENERATED_BYTES];
-    SystemEnvironment
-        .fill(&mut random)
-        .map_err(|error| Failure::new(Exit::Failed, "cannot make a passphrase").because(&error))?;
-    let words: Vec<String> = random.chunks(4).map(words::hex).collect();
-    let text = words.join("-");
-    private_file(path)
-        .and_then(|mut file| {
-            writeln!(file, "{text}")?;
-            file.sync_all()
-        })
-        .map_err(|error| Failure::file("write the passphrase file", path, &error))?;
-    Ok(Passphrase::new(&text))
-}
+pub(crate) use keys::{
+    ask_new_passphrase, generate_key_file, generate_passphrase, generate_recovery_code, kept,
+    new_passphrase, read_passphrase, unlock, write_private,
+};
 
 /// Reads a secret from where the config says.
 pub(crate) fn read(source: &SecretSource, what: &str) -> Result<Secret> {
@@ -154,6 +120,15 @@ fn prompt(question: &str) -> Result<Secret> {
     first_line(&typed).ok_or_else(|| Failure::usage("the passphrase is empty").next("try again"))
 }
 
+/// Asks for something new, which is typed twice.
+fn prompt_twice(question: &str) -> Result<Secret> {
+    let typed = prompt(question)?;
+    if typed != prompt("The same again: ")? {
+        return Err(Failure::usage("the two passphrases differ").next("try again"));
+    }
+    Ok(typed)
+}
+
 fn first_line(text: &str) -> Option<Secret> {
     let line = text.lines().next().unwrap_or_default();
     (!line.is_empty()).then(|| Secret::new(line))
@@ -181,6 +156,3 @@ fn private_file(path: &Path) -> io::Result<fs::File> {
         .create_new(true)
         .open(path)
 }
-
-/// 160 random bits: beyond guessing, and still short enough to copy from paper.
-const GENERATED_BYTES: usize = 20;

@@ -14,6 +14,9 @@ fn help_says_what_there_is_in_recorded_words() {
         "find",
         "restore",
         "check",
+        "stats",
+        "copy",
+        "key",
         "completions",
     ];
     for command in commands {

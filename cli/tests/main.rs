@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod care;
 mod demo;
 mod failures;
 mod help;

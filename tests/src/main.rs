@@ -124,6 +124,8 @@ fn describe(server: &Server) -> io::Result<Value> {
         "client": app.client_id,
         "secret": app.client_secret,
         "user": owner.principal_name,
+        "password": tenant.password(&owner.id),
+        "refresh": tenant.refresh_token(&owner.id),
         "drive": tenant.with_drive(&owner.id, |drive| drive.id().to_owned()),
         "users": names,
     }))

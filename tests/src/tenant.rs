@@ -184,7 +184,8 @@ impl Tenant {
     /// Decides what happens to an Authorization header at addresses that need none.
     ///
     /// The service may refuse it, which is the default here; some clients send one all the same,
-    /// and get along with the service.
+    /// and get along with the service. A tolerant tenant also answers the last fragment of an
+    /// upload a second time.
     pub fn set_tolerant_content(&self, tolerant: bool) {
         self.lock().tolerant_content = tolerant;
     }

@@ -1,4 +1,4 @@
-//! Arguments of the commands that write to or vouch for a store: init, backup, check.
+//! Arguments of the commands that write to a store: init, backup.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,9 @@ use clap::Args;
 #[command(after_help = "Examples:
   m365-backup init --write-config contoso.toml
   m365-backup init --config contoso.toml
-  m365-backup init --store /srv/backup/contoso --generate-passphrase contoso.passphrase")]
+  m365-backup init --store /srv/backup/contoso --generate-passphrase contoso.passphrase \\
+    --recovery-kit kit.txt
+  m365-backup init --store /mnt/replica --replica-of /srv/backup/contoso")]
 pub(crate) struct InitArgs {
     /// Write a commented example config to FILE, and create nothing else
     #[arg(long, value_name = "FILE")]
@@ -22,6 +24,18 @@ pub(crate) struct InitArgs {
         conflicts_with_all = ["passphrase_file", "passphrase_command", "write_config"]
     )]
     pub(crate) generate_passphrase: Option<PathBuf>,
+
+    /// Write a recovery kit to FILE, readable by you alone: print it, then delete the file
+    #[arg(long, value_name = "FILE", conflicts_with = "write_config")]
+    pub(crate) recovery_kit: Option<PathBuf>,
+
+    /// Make the new place a replica of the store at PATH, which opens with the same keys
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with_all = ["write_config", "generate_passphrase", "recovery_kit"]
+    )]
+    pub(crate) replica_of: Option<PathBuf>,
 }
 
 /// Arguments of `backup`.
@@ -37,15 +51,4 @@ pub(crate) struct BackupArgs {
     /// Back up this service only (outlook, onedrive); may be given several times
     #[arg(long = "service", value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
-}
-
-/// Arguments of `check`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  m365-backup check --store /srv/backup/contoso
-  m365-backup check --store /srv/backup/contoso --all-data")]
-pub(crate) struct CheckArgs {
-    /// Read and verify every stored byte too, not only the structure
-    #[arg(long)]
-    pub(crate) all_data: bool,
 }

@@ -42,6 +42,27 @@ pub(crate) struct GlobalArgs {
     )]
     pub(crate) passphrase_command: Option<String>,
 
+    /// Open the store with this key file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with_all = ["passphrase_file", "passphrase_command", "recovery_code"]
+    )]
+    pub(crate) key_file: Option<PathBuf>,
+
+    /// Open the store with a recovery code: asked for, or read from the first line of FILE
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with_all = ["passphrase_file", "passphrase_command"]
+    )]
+    pub(crate) recovery_code: Option<PathBuf>,
+
     /// Print JSON, one object a line
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Exit> {
         selection,
         parallel_resources: config.parallelism.resources,
         requests_per_resource: config.parallelism.requests_per_resource,
-        state_dir: state_folder(&config, &open.store)?,
+        state_dir: state_folder(Some(&config), &open.store)?,
         ..BackupOptions::default()
     };
     let progress = BackupProgress::new(&context.output);

@@ -2,17 +2,20 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backup_store::{CreateOptions, LocalBackend, Store, StoreOptions};
+use backup_store::{CreateOptions, LocalBackend, ReplicaOptions, Store, StoreOptions};
 use serde_json::json;
 
+use super::copy::fill;
+use super::key::write_recovery_kit;
 use crate::args::InitArgs;
-use crate::config::EXAMPLE;
-use crate::connect::Context;
+use crate::config::{Config, EXAMPLE};
+use crate::connect::{Context, OpenStore};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result, from_store};
+use crate::output::Output;
 use crate::secrets;
 
 /// Runs the command.
@@ -23,49 +26,89 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit> {
     let config = context.config()?;
     let place = context.store_path(config.as_ref())?;
     refuse_existing(&place)?;
+    if let Some(primary) = &args.replica_of {
+        return create_replica(context, config.as_ref(), primary, place).await;
+    }
     let passphrase = match &args.generate_passphrase {
         Some(path) => secrets::generate_passphrase(path)?,
         None => secrets::new_passphrase(&context.global, config.as_ref())?,
     };
     let explain = |error| from_store("create", &place, &error);
     let backend = LocalBackend::create(&place).map_err(explain)?;
-    let options = CreateOptions::default();
-    let store = Store::create(
+    let created = Store::create(
         Arc::new(backend),
         &passphrase,
-        options,
+        CreateOptions::default(),
         StoreOptions::default(),
-    )
-    .await
-    .map_err(explain)?;
+    );
+    let store = created.await.map_err(explain)?;
+    let open = context.opened(store, place);
+    if let Some(path) = &args.recovery_kit {
+        write_recovery_kit(&open, path, "recovery kit").await?;
+    }
+    describe(&context.output, &open, &args)?;
+    Ok(Exit::Complete)
+}
 
-    let out = &context.output;
+fn describe(out: &Output, open: &OpenStore, args: &InitArgs) -> Result<()> {
+    let (store, place) = (&open.store, &open.place);
     if out.is_json() {
-        out.object(
+        return out.object(
             "summary",
             json!({
                 "store": place,
                 "store_id": store.id().to_string(),
                 "passphrase_file": args.generate_passphrase,
+                "recovery_kit": args.recovery_kit,
             }),
-        )?;
-        return Ok(Exit::Complete);
+        );
     }
-    out.line(&format!(
-        "created the encrypted store {} in {}",
-        store.id(),
-        place.display()
-    ))?;
+    let (id, shown) = (store.id(), place.display());
+    out.line(&format!("created the encrypted store {id} in {shown}"))?;
     out.line("")?;
     out.line("Keep safe, and not only on this machine:")?;
     match &args.generate_passphrase {
         Some(path) => out.line(&format!("  the passphrase, in {}", path.display()))?,
         None => out.line("  the passphrase")?,
     }
-    out.line(
-        "Without it nobody can read the backups: not you, and not the makers of this program.",
-    )?;
-    Ok(Exit::Complete)
+    match &args.recovery_kit {
+        Some(path) => {
+            let path = path.display();
+            out.line(&format!(
+                "  the recovery kit, in {path}: print it, then delete the file"
+            ))?;
+        }
+        None => out.line(&format!(
+            "  a recovery kit: m365-backup key add --recovery-kit kit.txt --store {shown}"
+        ))?,
+    }
+    out.line("Without any of them nobody can read the backups: not you, and not the makers of this program.")
+}
+
+/// Makes the place a replica of a store, and fills it.
+async fn create_replica(
+    context: &Context,
+    config: Option<&Config>,
+    primary: &Path,
+    place: PathBuf,
+) -> Result<Exit> {
+    let unlock = |_: &Path| secrets::unlock(&context.global, config);
+    let from = context
+        .open_store_at(primary.to_owned(), unlock, config)
+        .await?;
+    let explain = |error| from_store("create", &place, &error);
+    let backend = LocalBackend::create(&place).map_err(explain)?;
+    let created = from.store.create_replica(Arc::new(backend)).await;
+    created.map_err(explain)?;
+    let unlock = |_: &Path| secrets::unlock(&context.global, config);
+    let to = context.open_store_at(place, unlock, None).await?;
+    if !context.output.is_json() {
+        let (from, to) = (from.place.display(), to.place.display());
+        context
+            .output
+            .line(&format!("created a replica of {from} in {to}"))?;
+    }
+    fill(&context.output, &from, &to, ReplicaOptions::default()).await
 }
 
 /// A typed passphrase, or a written passphrase file, should not be in vain.

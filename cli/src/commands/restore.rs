@@ -70,7 +70,7 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit> {
         context.output.note("nothing was written");
         return Ok(Exit::Complete);
     }
-    let state = state_folder(&config, &open.store)?;
+    let state = state_folder(Some(&config), &open.store)?;
     let journal = RestoreJournal::open(&state, &open.store)
         .await
         .map_err(|error| from_restore("open the restore journal", &open.place, &error))?;

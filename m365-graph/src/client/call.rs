@@ -248,6 +248,14 @@ impl Call {
         }
     }
 
+    /// Returns the same call for a link that an answer to it gave: its address, and no other query.
+    pub(crate) fn following(&self, url: &Url) -> Self {
+        Self {
+            url: url.clone(),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn repeats(&self) -> Repeat {
         self.repeat
     }

@@ -211,7 +211,7 @@ fn download(call: &Call, drive_id: &str, address: &Address) -> Outcome {
 }
 
 fn delta_page(call: &Call, drive_id: &str, address: &Address) -> Outcome {
-    if address.start != address::Start::Root || address.names.is_some() {
+    if !address.is_root() {
         return Err(Refusal::new(
             501,
             "notSupported",

@@ -68,6 +68,15 @@ impl Address {
         })
     }
 
+    /// Tells whether the root is meant, by whatever name.
+    pub(super) fn is_root(&self) -> bool {
+        let named = match &self.start {
+            Start::Root => true,
+            Start::Id(id) => id.eq_ignore_ascii_case("root"),
+        };
+        named && self.names.as_ref().is_none_or(Vec::is_empty)
+    }
+
     /// Returns the id of the item where the path begins.
     pub(super) fn start_id<'a>(&'a self, drive: &'a Drive) -> &'a str {
         match &self.start {

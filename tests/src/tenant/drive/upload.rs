@@ -57,6 +57,8 @@ pub(crate) struct Upload {
     pub(crate) total: Option<u64>,
     /// Seconds since 1970 after which the session is gone.
     pub(crate) expires: i64,
+    /// The id of the item that came of it.
+    pub(crate) finished: Option<String>,
 }
 
 /// Says why a fragment was refused.
@@ -81,7 +83,14 @@ impl Upload {
             parts: Vec::new(),
             received: 0,
             expires,
+            finished: None,
         }
+    }
+
+    /// Keeps what came of the upload, and none of its bytes.
+    pub(crate) fn finish(&mut self, item: &str) {
+        self.finished = Some(item.to_owned());
+        self.parts.clear();
     }
 
     /// Takes a fragment; says whether it was the last.
