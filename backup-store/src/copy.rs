@@ -5,6 +5,7 @@
 //! in both: they are copied as they are.
 
 mod foreign;
+mod keys;
 mod objects;
 mod replica;
 mod report;

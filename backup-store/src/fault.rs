@@ -22,3 +22,4 @@ pub use self::effect::Effect;
 pub use self::plan::{Fault, FaultPlan};
 pub use self::seeded::SeededEnvironment;
 pub use crate::mutant::{ActiveMutant, Mutant};
+pub use crate::nonces::{NonceCounts, NonceWatch};

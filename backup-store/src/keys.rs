@@ -18,6 +18,7 @@ use crate::chunker::Gear;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, ContentHash, StoreId};
+use crate::mutant::{Mutant, mutated};
 
 /// Length of every key, salt and commitment in bytes.
 pub(crate) const KEY_LENGTH: usize = 32;
@@ -67,7 +68,9 @@ impl Key {
         let mut random = [0; KEY_LENGTH];
         environment.fill(&mut random)?;
         let mut parts: Vec<&[u8]> = vec![&random];
-        parts.extend_from_slice(message);
+        if !mutated(Mutant::SaltIgnoresMessage) {
+            parts.extend_from_slice(message);
+        }
         Ok(*self.derive(Purpose::SALT, &parts).bytes())
     }
 

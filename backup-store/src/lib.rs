@@ -18,6 +18,7 @@ mod id;
 mod index;
 mod keys;
 mod mutant;
+mod nonces;
 mod offload;
 mod pack;
 mod reader;

@@ -21,11 +21,17 @@ pub enum Mutant {
     SpoolDeletedEarly,
     /// The last frame of a crashed spool is kept without being opened.
     TornTailAccepted,
+    /// A salt is drawn without regard to what it will seal.
+    SaltIgnoresMessage,
+    /// The nonce of a message is made from its place alone.
+    NonceIgnoresMessage,
 }
 
 #[cfg(feature = "fault-injection")]
 impl Mutant {
-    /// All of them.
+    /// Those that show when a nonce is watched.
+    pub const OF_NONCES: [Self; 2] = [Self::SaltIgnoresMessage, Self::NonceIgnoresMessage];
+    /// Those that a crash brings to light.
     pub const ALL: [Self; 4] = [
         Self::SyncLeftOut,
         Self::SlotBeforePacks,

@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::StoreId;
 use crate::keys::{KEY_LENGTH, Key, Keys, Purpose, same};
+use crate::nonces::observe;
 
 /// Format version of the whole store; part of what every sealed thing is bound to.
 pub const FORMAT_VERSION: u32 = 1;
@@ -248,6 +249,7 @@ pub(crate) fn context(store: StoreId, kind: u8, name: &str, header: &[u8]) -> Ve
 
 /// Seals the one message of a key.
 pub(crate) fn seal_once(key: &Key, associated: &[u8], plain: Vec<u8>) -> Result<Vec<u8>> {
+    observe(key.bytes(), &[0; NONCE], associated, &[&plain]);
     seal_with(
         &Aes256Gcm::new(key.bytes().into()),
         &[0; NONCE],

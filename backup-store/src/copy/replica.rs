@@ -130,9 +130,9 @@ enum Copied {
     Conflict,
 }
 
-struct Filler<'a> {
-    from: &'a Store,
-    to: &'a Store,
+pub(super) struct Filler<'a> {
+    pub(super) from: &'a Store,
+    pub(super) to: &'a Store,
     report: ReplicaReport,
     told: CopyProgress,
     progress: &'a (dyn Fn(CopyProgress) + Sync),
@@ -146,13 +146,12 @@ impl Filler<'_> {
         // What finished rounds say, and the sets, before the packs and segments that they need.
         let rounds = self.from.read_rounds().await?;
         let sets = self.missing("snaps/").await?;
-        let mut small = Vec::new();
-        for folder in ["epochs/", "keys/", "runs/"] {
-            small.extend(self.missing(folder).await?);
-        }
+        let small = self.missing("runs/").await?;
         let segments = self.missing("segments/").await?;
         let mut packs = self.missing("packs/").await?;
         packs.retain(|info| pack_id(&info.name).is_none_or(|id| !rounds.is_dead(&id)));
+        // Keys first: what is sealed under a new root opens there as soon as it is there.
+        self.copy_keys().await?;
         let count = sets.len() + small.len() + segments.len() + packs.len();
         self.told.done = 0;
         self.told.total = count as u64;
@@ -178,7 +177,7 @@ impl Filler<'_> {
     }
 
     /// Lists what the replica does not have.
-    async fn missing(&mut self, folder: &str) -> Result<Vec<ObjectInfo>> {
+    pub(super) async fn missing(&mut self, folder: &str) -> Result<Vec<ObjectInfo>> {
         let there: BTreeMap<_, _> = self
             .to
             .backend()
@@ -199,7 +198,7 @@ impl Filler<'_> {
     }
 
     /// Copies objects; false when one was swept meanwhile.
-    async fn copy(
+    pub(super) async fn copy(
         &mut self,
         objects: Vec<ObjectInfo>,
         sums: fn(&mut ReplicaReport) -> &mut Moved,
@@ -258,13 +257,7 @@ impl Filler<'_> {
                 self.delete(info).await?;
             }
         }
-        let kept = self.from.backend().list("keys/").await?;
-        for info in self.to.backend().list("keys/").await? {
-            if !kept.iter().any(|found| found.name == info.name) {
-                self.delete(info).await?;
-            }
-        }
-        Ok(())
+        self.follow_keys().await
     }
 
     /// Deletes the segments that the verdicts after a round have deleted in the primary.
@@ -291,7 +284,7 @@ impl Filler<'_> {
         Ok(())
     }
 
-    async fn delete(&mut self, info: ObjectInfo) -> Result<()> {
+    pub(super) async fn delete(&mut self, info: ObjectInfo) -> Result<()> {
         self.to.backend().delete(&info.name).await?;
         self.report.deleted.add(info.size);
         Ok(())

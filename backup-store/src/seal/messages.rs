@@ -8,6 +8,8 @@ use aes_gcm::{Aes256Gcm, Nonce, Tag};
 use super::{NONCE, TAG};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::Key;
+use crate::mutant::{Mutant, mutated};
+use crate::nonces::observe;
 
 /// What sealing adds to a message.
 pub(crate) const OVERHEAD: usize = NONCE + TAG;
@@ -64,13 +66,17 @@ impl Messages {
         object.reserve(length + OVERHEAD);
         object.resize(from + NONCE, 0);
         for part in plain {
-            hasher.update(part);
+            if !mutated(Mutant::NonceIgnoresMessage) {
+                hasher.update(part);
+            }
             object.extend_from_slice(part);
         }
         let mut nonce = [0; NONCE];
         nonce.copy_from_slice(&hasher.finalize().as_bytes()[..NONCE]);
         object[from..from + NONCE].copy_from_slice(&nonce);
         let associated = self.associated(place);
+        // The nonce key stands for the key: both come from the same parts.
+        observe(self.nonce_key.bytes(), &nonce, &associated, plain);
         let body = &mut object[from + NONCE..];
         let tag = self
             .cipher

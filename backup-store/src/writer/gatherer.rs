@@ -120,8 +120,10 @@ impl Gatherer {
     /// *Errors*: [`ErrorKind::Interrupted`] when content was lost by an earlier error or a
     /// dropped call: nothing of this page may be referred to.
     pub async fn commit(&self) -> Result<PageReceipt> {
-        let open = std::mem::take(&mut self.lock().open);
-        for block in open.into_values() {
+        let open: Vec<Block> = std::mem::take(&mut self.lock().open)
+            .into_values()
+            .collect();
+        for block in open {
             self.seal(block).await?;
         }
         self.wait_for_sealed(0).await?;
