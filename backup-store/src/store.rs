@@ -1,10 +1,10 @@
 //! Store: creating, opening, and reading what is in it.
 
 mod create;
+#[cfg(feature = "fault-injection")]
+mod disk;
 pub(crate) mod key_slots;
 mod objects;
-#[cfg(feature = "fault-injection")]
-mod restart;
 pub(crate) mod rotate;
 mod unlock;
 

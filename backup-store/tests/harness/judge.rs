@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use backup_store::fault::{FaultPlan, SeededEnvironment, SimulatedDisk};
+use backup_store::fault::SeededEnvironment;
 use backup_store::{Backend, SnapshotId};
 
 use super::backup::{fingerprint, items_of};
@@ -22,9 +22,8 @@ pub struct Verdict {
 /// there must be whole.
 pub async fn judge(template: &Template, world: &World) -> Result<Verdict, String> {
     let backend: Arc<dyn Backend> = Arc::new(world.memory.clone());
-    let disk = SimulatedDisk::new(FaultPlan::new());
     let environment = Arc::new(SeededEnvironment::new(2));
-    let store = template.store.restart(backend, &disk, environment).await;
+    let store = template.open(backend, environment).await;
     let store = store.map_err(|cause| format!("the store does not open: {cause}"))?;
     let entries = store.snapshots().await;
     let entries = entries.map_err(|cause| format!("the snapshots cannot be listed: {cause}"))?;

@@ -16,6 +16,7 @@ pub mod backup;
 pub mod judge;
 pub mod points;
 pub mod scenario;
+pub mod upkeep;
 pub mod world;
 
 /// Runs a future to its end in this thread, on paused time.

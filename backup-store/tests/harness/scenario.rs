@@ -1,8 +1,10 @@
 //! Scenarios: worlds to begin in, and what is done there while things go wrong.
 
+use backup_store::MemoryBackend;
 use backup_store::fault::{Fault, FaultPlan, Survival};
 
 use super::backup::{Manner, backup};
+use super::upkeep;
 use super::world::{Life, Target, Template, World, mix};
 
 /// What is done while things go wrong.
@@ -16,21 +18,27 @@ pub enum Scenario {
     LongBackup,
     /// Going on from journal and spool of a run that was stopped somewhere.
     Resume,
+    /// A new key epoch, another recipient, and a backup under it.
+    KeyChange,
+    /// Snapshots of another store, with other keys.
+    Copy,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::FirstBackup,
         Self::Incremental,
         Self::LongBackup,
         Self::Resume,
+        Self::KeyChange,
+        Self::Copy,
     ];
 
     /// What the service holds when the scenario is played for the `round`th time in this world.
     pub fn target(self, seed: u64, round: u64) -> Target {
         let items = match self {
-            Self::FirstBackup | Self::Incremental => 7,
             Self::LongBackup | Self::Resume => 10,
+            _ => 7,
         };
         let mut target = Target::new();
         for item in 0..items {
@@ -49,14 +57,14 @@ impl Scenario {
 
     pub fn manner(self, seed: u64) -> Manner {
         match self {
-            Self::FirstBackup | Self::Incremental => Manner {
-                page_items: 2 + (seed % 2) as usize,
-                ..Manner::default()
-            },
             Self::LongBackup | Self::Resume => Manner {
                 page_items: 1 + (seed % 2) as usize,
                 checkpoint_pages: 2,
                 slow: seed.is_multiple_of(3),
+            },
+            _ => Manner {
+                page_items: 2 + (seed % 2) as usize,
+                ..Manner::default()
             },
         }
     }
@@ -67,7 +75,11 @@ impl Scenario {
         let rounds = match self {
             Self::FirstBackup => 0,
             Self::Incremental => 2,
-            Self::LongBackup | Self::Resume => 1,
+            Self::LongBackup | Self::Resume | Self::KeyChange => 1,
+            Self::Copy => {
+                world.sources = sources(template, seed).await;
+                seed % 2
+            }
         };
         for round in 0..rounds {
             let life = Life::begin(template, world, FaultPlan::new(), seed);
@@ -92,6 +104,27 @@ impl Scenario {
 
     /// Does what the scenario is about.
     pub async fn play(self, life: &Life<'_>, seed: u64, round: u64) -> backup_store::Result<()> {
+        match self {
+            Self::KeyChange => upkeep::change_keys(life).await?,
+            Self::Copy => return upkeep::copy(life, round).await,
+            _ => {}
+        }
         backup(life, &self.target(seed, round), &self.manner(seed)).await
     }
+}
+
+/// The states of another store: one more snapshot in each.
+async fn sources(template: &Template, seed: u64) -> Vec<MemoryBackend> {
+    let other = template.other.as_deref().unwrap();
+    let (mut world, mut states) = (other.world(), Vec::new());
+    for round in 0..3 {
+        let life = Life::begin(other, world, FaultPlan::new(), seed);
+        let target = Scenario::Copy.target(seed, round);
+        backup(&life, &target, &Scenario::Copy.manner(seed))
+            .await
+            .unwrap();
+        world = life.end().0;
+        states.push(world.memory.fork());
+    }
+    states
 }

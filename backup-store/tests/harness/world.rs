@@ -5,35 +5,51 @@ use std::sync::{Arc, Mutex};
 
 use backup_store::fault::{Effect, FaultBackend, FaultPlan, SeededEnvironment, SimulatedDisk};
 use backup_store::{
-    Backend, ContentRef, CreateOptions, InlineOffload, KdfParams, LeaseId, MemoryBackend, PackId,
-    Passphrase, SnapshotId, Store, StoreOptions,
+    Backend, ContentRef, CreateOptions, InlineOffload, KeyFile, LeaseId, MemoryBackend, PackId,
+    SnapshotId, Store, StoreOptions,
 };
 
 /// Item number → content number: what the service holds.
 pub type Target = BTreeMap<u16, u32>;
 
-/// A store that was created once; every world begins as a copy of it.
+/// An empty store that was created once; every world begins as a copy of it.
 #[derive(Debug)]
 pub struct Template {
-    pub store: Store,
     pub memory: MemoryBackend,
+    /// Opens it: a key file, which costs no key derivation worth the name.
+    pub key: KeyFile,
+    /// Another store, from which is copied.
+    pub other: Option<Box<Self>>,
 }
 
 impl Template {
     pub async fn new() -> Self {
+        let mut template = Self::seeded(1).await;
+        template.other = Some(Box::new(Self::seeded(2).await));
+        template
+    }
+
+    async fn seeded(seed: u64) -> Self {
         let memory = MemoryBackend::new();
-        let mut create = CreateOptions::default();
-        create.kdf = KdfParams::minimum();
-        let options = StoreOptions {
-            environment: Arc::new(SeededEnvironment::new(1)),
-            offload: Arc::new(InlineOffload),
-            cache_dir: None,
-        };
+        let environment = Arc::new(SeededEnvironment::new(seed));
+        let key = KeyFile::generate(environment.as_ref()).unwrap();
         let backend: Arc<dyn Backend> = Arc::new(memory.clone());
-        let store = Store::create(backend, &Passphrase::new("crash"), create, options)
-            .await
-            .unwrap();
-        Self { store, memory }
+        let (create, options) = (CreateOptions::default(), options(environment));
+        Store::create(backend, &key, create, options).await.unwrap();
+        Self {
+            memory,
+            key,
+            other: None,
+        }
+    }
+
+    /// Opens a store by its key, with cold caches.
+    pub async fn open(
+        &self,
+        backend: Arc<dyn Backend>,
+        environment: Arc<SeededEnvironment>,
+    ) -> backup_store::Result<Store> {
+        Store::open(backend, &self.key, options(environment)).await
     }
 
     /// An empty world: a new store, a new machine, nobody's mail.
@@ -43,6 +59,8 @@ impl Template {
             disk: SimulatedDisk::new(FaultPlan::new()),
             journal: Journal::default(),
             published: Vec::new(),
+            sources: Vec::new(),
+            pruned: false,
             lives: 0,
         }
     }
@@ -56,6 +74,10 @@ pub struct World {
     pub journal: Journal,
     /// Snapshots whose publication was acknowledged, and that nobody has forgotten since.
     pub published: Vec<SnapshotId>,
+    /// The states of another store that is copied from, one for each round.
+    pub sources: Vec<MemoryBackend>,
+    /// Whether something may be gone that a journal knows.
+    pub pruned: bool,
     /// Lives so far: no two draw the same randomness.
     pub lives: u64,
 }
@@ -117,7 +139,10 @@ impl World {
                 journal.rows.clear();
             }
             Note::Ended => journal.lease = None,
-            Note::Forgetting(id) => self.published.retain(|known| known != id),
+            Note::Forgetting(id) => {
+                self.published.retain(|known| known != id);
+                self.pruned = true;
+            }
         }
     }
 }
@@ -125,10 +150,10 @@ impl World {
 /// One stretch of a machine's time, under a fault plan.
 #[derive(Debug)]
 pub struct Life<'a> {
-    template: &'a Template,
+    pub template: &'a Template,
     pub plan: FaultPlan,
     pub backend: Arc<FaultBackend>,
-    environment: Arc<SeededEnvironment>,
+    pub environment: Arc<SeededEnvironment>,
     state: Mutex<(World, Vec<(u64, Note)>)>,
 }
 
@@ -155,9 +180,9 @@ impl<'a> Life<'a> {
         let disk = self.world().disk;
         let environment = self.environment.clone();
         self.template
-            .store
-            .restart(backend, &disk, environment)
-            .await
+            .open(backend, environment)
+            .await?
+            .on_disk(&disk)
     }
 
     pub fn world(&self) -> World {
@@ -174,6 +199,14 @@ impl<'a> Life<'a> {
     pub fn end(self) -> (World, Vec<(u64, Note)>, Vec<Effect>) {
         let (world, notes) = self.state.into_inner().unwrap();
         (world, notes, self.plan.effects())
+    }
+}
+
+fn options(environment: Arc<SeededEnvironment>) -> StoreOptions {
+    StoreOptions {
+        environment,
+        offload: Arc::new(InlineOffload),
+        cache_dir: None,
     }
 }
 
