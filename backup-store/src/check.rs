@@ -18,6 +18,8 @@ mod trees;
 
 #[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod hostile;
 
 use std::collections::{HashMap, HashSet};
 

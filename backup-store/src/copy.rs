@@ -11,7 +11,11 @@ mod replica;
 mod report;
 mod translate;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use replica::replica_id;
 pub use report::{
     CopyDamage, CopyOptions, CopyProgress, CopyReport, Moved, ReplicaOptions, ReplicaReport,
 };
+pub(crate) use translate::mark_quarantined;

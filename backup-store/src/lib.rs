@@ -12,6 +12,8 @@ mod copy;
 mod disk;
 mod environment;
 mod error;
+#[cfg(test)]
+mod example_store;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
 mod id;
@@ -22,6 +24,7 @@ mod nonces;
 mod offload;
 mod pack;
 mod reader;
+mod repair;
 mod rounds;
 mod seal;
 mod slots;
@@ -59,6 +62,9 @@ pub use self::keys::unlock::{RecipientKind, Unlock};
 pub use self::offload::TokioOffload;
 pub use self::offload::{InlineOffload, Job, Offload, offload};
 pub use self::reader::ContentReader;
+pub use self::repair::{
+    Refetch, RepairOptions, RepairPhase, RepairPlan, RepairProgress, RepairReport, SnapshotRepair,
+};
 pub use self::rounds::RoundNumber;
 pub use self::seal::FORMAT_VERSION;
 pub use self::snapshots::SnapshotListing;

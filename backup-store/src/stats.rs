@@ -7,6 +7,9 @@ mod distinct;
 mod report;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use report::{
     ObjectSums, ResourceStats, Sizes, SnapshotStats, StatsOptions, StatsProgress, StatsReport,
 };

@@ -3,8 +3,11 @@
 mod create;
 #[cfg(feature = "fault-injection")]
 mod disk;
+mod distrust;
 pub(crate) mod key_slots;
 mod objects;
+#[cfg(feature = "fault-injection")]
+mod restart;
 pub(crate) mod rotate;
 mod unlock;
 
@@ -91,6 +94,8 @@ struct Inner {
     slots: SlotCache,
     /// What the rounds of prune said when they were last read.
     rounds: RwLock<Arc<Rounds>>,
+    /// Where a check has found damage.
+    distrusted: RwLock<crate::check::BadPlaces>,
 }
 
 impl Store {
@@ -209,6 +214,7 @@ impl Store {
         for places in &mut found {
             places.retain(|place| !rounds.is_dead(&place.pack));
         }
+        self.leave_out_distrusted(&mut found);
         Ok(found)
     }
 

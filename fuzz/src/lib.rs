@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod auth;
 mod store;
 mod wire;
 
+pub use auth::{auth_callback, auth_certificate, auth_challenge, auth_recording, auth_refusal};
 pub use store::{
     store_container, store_item, store_item_key, store_run_note, store_run_record, store_snapshot,
     store_tree,
@@ -17,6 +19,11 @@ pub type Target = fn(&[u8]);
 
 /// Lists every target by the name of its folder under `corpus/`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("auth_callback", auth_callback),
+    ("auth_certificate", auth_certificate),
+    ("auth_challenge", auth_challenge),
+    ("auth_recording", auth_recording),
+    ("auth_refusal", auth_refusal),
     ("ews_find_folder", ews_find_folder),
     ("ews_find_item", ews_find_item),
     ("ews_get_item", ews_get_item),

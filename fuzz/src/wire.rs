@@ -59,23 +59,22 @@ pub fn graph_error(bytes: &[u8]) {
 
 /// Reads the answer of the token endpoint.
 pub fn token_response(bytes: &[u8]) {
-    let cloud = Cloud::global();
-    let client = TokenClient::client_secret(
-        answering(200, bytes),
-        &cloud,
-        "contoso.example",
-        "client",
-        Secret::new("secret"),
-        Arc::new(Fixed),
-    );
-    if let Ok(client) = client {
-        let _outcome = block_on(client.token(&cloud.graph_audience())).is_ok();
+    if let Some(client) = token_client(200, bytes) {
+        let _outcome = block_on(client.token(&Cloud::global().graph_audience())).is_ok();
     }
+}
+
+/// Returns a client of a token endpoint that answers everything with `bytes`.
+pub(crate) fn token_client(status: u16, bytes: &[u8]) -> Option<TokenClient> {
+    let transport = answering(status, bytes);
+    let (cloud, secret) = (Cloud::global(), Secret::new("secret"));
+    let tenant = "contoso.example";
+    TokenClient::client_secret(transport, &cloud, tenant, "client", secret, Arc::new(Fixed)).ok()
 }
 
 /// A clock that stands still, and no randomness.
 #[derive(Debug)]
-struct Fixed;
+pub(crate) struct Fixed;
 
 impl Environment for Fixed {
     fn now(&self) -> std::time::SystemTime {
@@ -102,7 +101,7 @@ impl TokenProvider for OneToken {
     async fn invalidate(&self, _audience: &Audience, _rejected: &AccessToken) {}
 }
 
-fn answering(status: u16, body: &[u8]) -> Arc<dyn Transport> {
+pub(crate) fn answering(status: u16, body: &[u8]) -> Arc<dyn Transport> {
     let body = Bytes::copy_from_slice(body);
     Arc::new(ServiceTransport::new(move |_: Request<Bytes>| {
         let body = body.clone();

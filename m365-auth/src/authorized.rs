@@ -12,6 +12,7 @@ use url::Url;
 use crate::challenge::Claims;
 use crate::error::{Error, ErrorKind, Result};
 use crate::origin::OriginPolicy;
+use crate::redirect::{RedirectPlan, plan_redirect};
 use crate::token::{AccessToken, Audience, TokenProvider};
 use crate::transport::{Body, Transport, trace};
 
@@ -84,6 +85,47 @@ impl AuthorizedTransport {
         self.send_with(parts, bytes.into(), &renewed).await
     }
 
+    /// Sends a request with a bearer token, and follows its redirects as
+    /// [`plan_redirect`] decides: with the token within the allowed origins, without it elsewhere.
+    ///
+    /// A request with a streamed body is sent once; a redirect of it is handed on.
+    ///
+    /// *Units and limits*: at most ten redirects; the next one is handed on.
+    ///
+    /// *Errors*: those of [`send`](Self::send) and of [`plan_redirect`].
+    ///
+    /// *Cancel safety*: as [`send`](Self::send).
+    pub async fn send_following(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let (mut parts, body) = request.into_parts();
+        let mut url = canonical(&mut parts)?;
+        let Some(bytes) = body.as_bytes().cloned() else {
+            return self.send(Request::from_parts(parts, body)).await;
+        };
+        let mut response = self.send(Request::from_parts(parts.clone(), body)).await?;
+        let mut trusted = true;
+        for _ in 0..MAX_REDIRECTS {
+            let (status, headers) = (response.status(), response.headers());
+            url = match plan_redirect(&self.policy, &parts.method, &url, status, headers)? {
+                RedirectPlan::Stay => break,
+                RedirectPlan::WithToken(target) => target,
+                RedirectPlan::Bare(target) => {
+                    // Whoever was reached without a token does not lead us back with one.
+                    trusted = false;
+                    target
+                }
+            };
+            parts.uri = url.as_str().parse().map_err(|_| {
+                Error::new(ErrorKind::Malformed, "the redirect leads to no address")
+            })?;
+            let next = Request::from_parts(parts.clone(), Body::from(bytes.clone()));
+            response = match trusted {
+                true => self.send(next).await?,
+                false => self.send_preauthenticated(next).await?,
+            };
+        }
+        Ok(response)
+    }
+
     /// Sends a request without a token, to an address that is its own authorization.
     ///
     /// `Authorization` and `Cookie` headers are taken off.
@@ -135,3 +177,6 @@ fn canonical(parts: &mut Parts) -> Result<Url> {
     parts.uri = url.as_str().parse::<Uri>().map_err(|_| refused())?;
     Ok(url)
 }
+
+/// How many redirects are followed.
+const MAX_REDIRECTS: usize = 10;

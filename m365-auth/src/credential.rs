@@ -79,11 +79,6 @@ impl Credential {
         }
     }
 
-    /// Tells whether `text` repeats the secret, as some answers do.
-    pub(crate) fn is_repeated_in(&self, text: &str) -> bool {
-        matches!(&self.0, Inner::Secret(secret) if text.contains(secret.expose()))
-    }
-
     /// Returns the fields by which a request proves who sends it.
     pub(crate) async fn fields(&self, purpose: Purpose<'_>) -> Result<Vec<Field>> {
         let assertion = match &self.0 {

@@ -1,14 +1,18 @@
 #![doc = include_str!("../README.md")]
 
 pub mod authorized;
+#[cfg(feature = "azure")]
+pub mod azure;
 pub mod challenge;
 pub mod cloud;
 pub mod consent;
 pub mod credential;
 pub mod environment;
 pub mod error;
+pub mod limiter;
 pub mod origin;
 pub mod redact;
+pub mod redirect;
 pub mod retry;
 pub mod secret;
 pub mod token;
@@ -24,8 +28,12 @@ pub use credential::{
 };
 pub use environment::{Environment, SystemEnvironment};
 pub use error::{Error, ErrorKind, Result};
+pub use limiter::{
+    Charge, LimitTable, LimitedTransport, Limiter, LimiterMode, Limits, SharedLimiter, Unit,
+};
 pub use origin::OriginPolicy;
-pub use retry::RetryPolicy;
+pub use redirect::{RedirectPlan, plan_redirect};
+pub use retry::{RetryPolicy, retry_after};
 pub use secret::Secret;
 pub use token::{
     AccessToken, Audience, Authorization, AuthorizationOptions, CachedTokenProvider,
@@ -34,6 +42,9 @@ pub use token::{
     ManagedIdentityName, MemoryTokenStore, SealedTokenFile, SignIn, SignedIn, TokenClient,
     TokenContents, TokenProvider, TokenStore, UserTokenProvider,
 };
-pub use transport::{Body, ServiceTransport, Transport};
+pub use transport::{
+    Body, CountingTransport, Recording, RecordingTransport, ReplayTransport, ServiceTransport,
+    Traffic, Transport, Vendor, decorated_user_agent,
+};
 #[cfg(feature = "reqwest")]
 pub use transport::{Proxy, ReqwestTransport, TransportOptions};

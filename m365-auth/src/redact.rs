@@ -40,7 +40,7 @@ pub fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
         .iter()
         .map(|(name, value)| {
             let shown = match value.to_str() {
-                Ok(text) if SAFE_HEADERS.contains(&name.as_str()) => text.to_owned(),
+                Ok(text) if is_safe_header(name) => text.to_owned(),
                 Ok(text) if name == http::header::LOCATION => {
                     Url::parse(text).map_or_else(|_| HIDDEN.to_owned(), |target| url(&target))
                 }
@@ -51,14 +51,30 @@ pub fn headers(headers: &HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Tells whether the value of a header is known to be harmless.
+pub(crate) fn is_safe_header(name: &http::HeaderName) -> bool {
+    SAFE_HEADERS.contains(&name.as_str())
+}
+
+/// Tells whether a path segment is a word of the services.
+pub(crate) fn is_safe_segment(segment: &str) -> bool {
+    let bare = segment.strip_suffix("()").unwrap_or(segment);
+    SAFE_SEGMENTS
+        .iter()
+        .any(|safe| safe.eq_ignore_ascii_case(bare))
+}
+
+/// Tells whether the name of a query option says nothing of a tenant.
+pub(crate) fn is_safe_query(name: &str) -> bool {
+    SAFE_QUERY
+        .iter()
+        .any(|safe| safe.eq_ignore_ascii_case(name))
+}
+
 fn push_path_and_query(text: &mut String, path: &str, query: Option<&str>) {
     for segment in path.split('/').skip(1) {
         text.push('/');
-        let bare = segment.strip_suffix("()").unwrap_or(segment);
-        let known = SAFE_SEGMENTS
-            .iter()
-            .any(|safe| safe.eq_ignore_ascii_case(bare));
-        if known || segment.is_empty() {
+        if segment.is_empty() || is_safe_segment(segment) {
             text.push_str(segment);
         } else {
             text.push_str(HIDDEN);
@@ -74,10 +90,7 @@ fn push_path_and_query(text: &mut String, path: &str, query: Option<&str>) {
             .replace("%24", "$");
         text.push(separator);
         separator = '&';
-        let known = SAFE_QUERY
-            .iter()
-            .any(|safe| safe.eq_ignore_ascii_case(&name));
-        text.push_str(if known { &name } else { HIDDEN });
+        text.push_str(if is_safe_query(&name) { &name } else { HIDDEN });
         text.push('=');
         text.push_str(HIDDEN);
     }
@@ -90,6 +103,7 @@ const SAFE_SEGMENTS: &[&str] = &[
     "$value",
     "adminconsent",
     "attachments",
+    "authorize",
     "beta",
     "calendars",
     "channels",
@@ -112,6 +126,7 @@ const SAFE_SEGMENTS: &[&str] = &[
     "exchange.asmx",
     "groups",
     "instances",
+    "identity",
     "items",
     "keys",
     "licenseDetails",
@@ -120,6 +135,7 @@ const SAFE_SEGMENTS: &[&str] = &[
     "mailboxSettings",
     "members",
     "messages",
+    "metadata",
     "microsoft.graph.delta",
     "move",
     "oauth2",

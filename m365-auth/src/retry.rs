@@ -1,6 +1,32 @@
 //! Retry policy: how long to wait before trying again, as a pure function.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
+
+/// Reads how long a service asks to wait: seconds, with a fraction or without, or a date.
+///
+/// A date counts from the service's own `Date`, so that a wrong clock here does no harm; one
+/// without that, and what cannot be understood, is no answer. A time that has passed is no wait.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        // What is no number compares with nothing.
+        return match seconds < 0.0 {
+            true => Some(Duration::ZERO),
+            false => Duration::try_from_secs_f64(seconds).ok(),
+        };
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    Some(until.duration_since(date(headers)?).unwrap_or_default())
+}
+
+/// Reads the service's own time.
+pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(text.trim()).ok()
+}
 
 /// Decides whether, and after how long, a failed request is sent again.
 ///
@@ -122,6 +148,30 @@ mod tests {
             policy.next_delay(1, Some(Duration::from_secs(3_600)), 7),
             None
         );
+    }
+
+    #[test]
+    fn waits_are_read_in_every_spelling() {
+        let wait = |after: &'static str, date: Option<&'static str>| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("retry-after", http::HeaderValue::from_static(after));
+            if let Some(date) = date {
+                headers.insert("date", http::HeaderValue::from_static(date));
+            }
+            super::retry_after(&headers)
+        };
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(wait("120", None), Some(Duration::from_secs(120)));
+        assert_eq!(wait(" 0.5 ", None), Some(Duration::from_millis(500)));
+        assert_eq!(wait("-3", None), Some(Duration::ZERO));
+        let later = wait("Sun, 06 Nov 1994 08:50:07 GMT", date);
+        assert_eq!(later, Some(Duration::from_secs(30)));
+        let past = wait("Sun, 06 Nov 1994 08:00:00 GMT", date);
+        assert_eq!(past, Some(Duration::ZERO));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:50:07 GMT", None), None);
+        for nonsense in ["", "soon", "NaN", "inf", "1e400"] {
+            assert_eq!(wait(nonsense, date), None, "{nonsense}");
+        }
     }
 
     proptest! {

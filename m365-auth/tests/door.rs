@@ -192,27 +192,87 @@ fn confusing_urls() -> impl Strategy<Value = String> {
         .prop_map(|(scheme, user, host, port, path)| format!("{scheme}://{user}{host}{port}{path}"))
 }
 
+/// Tells whether an address is of the one allowed origin, by its spelling after parsing.
+fn is_graph(url: &Url) -> bool {
+    url.as_str().starts_with("https://graph.contoso.example/")
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100_000))]
+    #[test]
+    fn the_policy_allows_one_origin_and_nothing_like_it(url in confusing_urls()) {
+        let graph = Url::parse("https://graph.contoso.example").unwrap();
+        let policy = OriginPolicy::new([&graph]).unwrap();
+        if let Ok(url) = Url::parse(&url) {
+            prop_assert_eq!(policy.allows(&url), is_graph(&url), "{}", url);
+            let bare = policy.check_preauthenticated(&url).is_ok();
+            let clean = url.username().is_empty() && url.password().is_none();
+            prop_assert_eq!(bare, url.scheme() == "https" && clean, "{}", url);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
     #[test]
     fn no_token_leaves_the_allowed_origins(
-        url in prop_oneof![3 => confusing_urls(), 1 => "\\PC{0,60}"]
+        links in proptest::collection::vec(
+            prop_oneof![3 => confusing_urls(), 1 => "\\PC{0,60}"], 1..6
+        ),
+        status in prop_oneof![Just(301u16), Just(302), Just(303), Just(307), Just(308), Just(200)]
     ) {
-        let Ok(request) = Request::get(url.as_str()).body(Body::empty()) else { return Ok(()) };
+        // The service answers everything with a redirect to the next hostile link.
         let tokens = Counted::new();
-        let (door, seen) = door(tokens.clone(), |_| answer(200, ""));
+        let targets = links.clone();
+        let count = AtomicU64::new(0);
+        let (door, seen) = door(tokens.clone(), move |_| {
+            let place = count.fetch_add(1, Ordering::Relaxed) as usize;
+            let mut response = answer(status, "");
+            let target = http::HeaderValue::from_str(&targets[place % targets.len()]);
+            if let Ok(target) = target {
+                response.headers_mut().insert("location", target);
+            }
+            response
+        });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let sent = runtime.block_on(door.send(request));
+        runtime.block_on(async {
+            let _ = door.send_following(get("https://graph.contoso.example/v1.0/users")).await;
+            let post = Request::post("https://graph.contoso.example/v1.0/x").body("x".into());
+            let _ = door.send_following(post.unwrap()).await;
+            for link in &links {
+                let build = |method: &str| {
+                    Request::builder()
+                        .method(method)
+                        .uri(link.as_str())
+                        .header("authorization", "Bearer token-of-the-caller")
+                        .body(Body::from("piece"))
+                        .ok()
+                };
+                // A link to the next page, a download, a fragment of an upload.
+                if let Some(request) = build("GET") {
+                    let _ = door.send(request).await;
+                }
+                for method in ["GET", "PUT"] {
+                    if let Some(request) = build(method) {
+                        let _ = door.send_preauthenticated(request).await;
+                    }
+                }
+            }
+        });
         let seen = seen.lock().unwrap();
-        for request in seen.iter().filter(|request| authorization(request).is_some()) {
+        prop_assert!(!seen.is_empty());
+        for request in seen.iter() {
             // What a client on the network would make of the address that was sent.
             let target = Url::parse(&request.uri().to_string()).unwrap();
             prop_assert_eq!(target.scheme(), "https");
-            prop_assert_eq!(target.host_str(), Some("graph.contoso.example"));
-            prop_assert_eq!(target.port_or_known_default(), Some(443));
-            prop_assert_eq!(request.uri().host(), Some("graph.contoso.example"));
             prop_assert!(target.username().is_empty() && target.password().is_none());
+            let shown = format!("{:?}", request.headers().values().map(|v| v.to_str().unwrap())
+                .collect::<Vec<_>>());
+            prop_assert!(!shown.contains("of-the-caller"));
+            if shown.contains("token") {
+                prop_assert!(is_graph(&target), "{}", target);
+                prop_assert_eq!(request.uri().host(), Some("graph.contoso.example"));
+            }
         }
-        prop_assert_eq!(sent.is_ok(), !seen.is_empty());
-        prop_assert!(sent.is_ok() || tokens.count() == 0);
     }
 }

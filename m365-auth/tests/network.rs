@@ -137,6 +137,7 @@ fn certificates_and_proxies_that_cannot_be_read_are_refused() {
     options.proxy = Proxy::Server {
         url: "::".to_owned(),
         credentials: None,
+        bypass: Vec::new(),
     };
     assert_eq!(
         ReqwestTransport::new(&options).unwrap_err().kind(),

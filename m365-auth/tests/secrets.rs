@@ -44,6 +44,7 @@ async fn nothing_prints_the_canary() {
     let proxy = Proxy::Server {
         url: "http://user:canary@proxy.example".to_owned(),
         credentials: Some(("user".to_owned(), secret.clone())),
+        bypass: Vec::new(),
     };
     let mut options = TransportOptions::default();
     options.proxy = proxy.clone();

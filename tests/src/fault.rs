@@ -38,6 +38,8 @@ pub enum Fault {
     Unauthorized,
     /// Another status with a code, in the service's error style.
     Refused(u16, String),
+    /// A request for a part is answered with the whole.
+    IgnoredRange,
     /// The answer comes later.
     Slow(Duration),
 }
@@ -198,7 +200,11 @@ pub(crate) fn instead(call: &Call, fault: &Fault) -> Option<io::Result<Answer>> 
         .with_header("www-authenticate", "Bearer realm=\"\""),
         Fault::Refused(status, code) => Refusal::new(*status, code, "Refused by fault plan."),
         Fault::ExpiredToken if call.door == Door::Graph => crate::server::mail::expired(call),
-        Fault::ExpiredToken | Fault::LostAnswer | Fault::CutBody(_) | Fault::Slow(_) => {
+        Fault::ExpiredToken
+        | Fault::LostAnswer
+        | Fault::CutBody(_)
+        | Fault::IgnoredRange
+        | Fault::Slow(_) => {
             return None;
         }
     };

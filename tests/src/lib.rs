@@ -15,5 +15,5 @@ pub use counters::Counters;
 pub use fault::{Fault, FaultPlan, FaultRule};
 pub use generate::TenantSpec;
 pub use server::{ByteStream, Server};
-pub use tenant::{App, MailboxKind, MessageInfo, NewMessage, Tenant, Urls, UserInfo};
+pub use tenant::{App, MailboxKind, MessageInfo, NewMessage, Oddity, Tenant, Urls, UserInfo};
 pub use throttling::Throttling;

@@ -33,6 +33,7 @@ mod limits;
 mod login;
 mod loopback;
 pub(crate) mod mail;
+mod permissions;
 pub(crate) mod route_name;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -55,6 +56,18 @@ pub use loopback::Server;
 use answer::{Answer, Refusal};
 use call::Call;
 
+/// One operation with the permissions of which one opens it: for apps, then for persons.
+pub type Right = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+/// Lists the operations of Graph whose permissions are checked.
+pub fn permission_table() -> impl Iterator<Item = Right> {
+    permissions::table()
+}
+
 impl Tenant {
     /// Answers one request, whose URI or `Host` header names the service.
     ///
@@ -72,8 +85,11 @@ impl Tenant {
         door: Door,
         request: Request<Bytes>,
     ) -> io::Result<Response<ByteStream>> {
-        let call = Call::new(self.clone(), door, request);
+        let mut call = Call::new(self.clone(), door, request);
         let fault = self.strike(&call);
+        if fault == Some(Fault::IgnoredRange) {
+            call.headers.remove(header::RANGE);
+        }
         let _place = Place::take(&call);
         if let Some(Fault::Slow(wait)) = &fault {
             tokio::time::sleep(*wait).await;

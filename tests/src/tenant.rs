@@ -7,6 +7,7 @@ pub(crate) mod ids;
 mod mail_access;
 pub(crate) mod mailbox;
 pub mod message;
+mod oddity;
 pub(crate) mod people;
 pub(crate) mod public_folders;
 pub(crate) mod sign_ins;
@@ -25,11 +26,15 @@ use crate::generate::letter::Cast;
 pub use app::{App, Permission};
 pub use mail_access::{MessageInfo, NewMessage};
 pub use message::{Address, Attachment, Flag, Importance};
+pub use oddity::Oddity;
 pub use people::{MailboxKind, UserInfo, UserState};
 pub use urls::Urls;
 
 /// Seconds since 1970 of the first moment of every tenant: 2026-11-01T00:00:00Z.
 pub(crate) const EPOCH: i64 = 1_793_491_200;
+
+/// Bytes that every drive may hold unless a test says otherwise: one terabyte.
+const DRIVE_QUOTA: u64 = 1 << 40;
 
 /// Answers what time it is; the operating system by default.
 pub(crate) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -72,6 +77,10 @@ pub(crate) struct State {
     /// Attachments on their way in, by the token of their session.
     pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
     pub(crate) mail_uploads_opened: u64,
+    /// What is odd about single messages and items, by their ids.
+    pub(crate) oddities: BTreeMap<String, Oddity>,
+    /// Bytes that each drive holds.
+    pub(crate) drive_quota: u64,
     /// Limits, and what was used of them.
     pub(crate) usage: crate::throttling::Usage,
     /// What goes wrong.
@@ -98,6 +107,8 @@ impl Tenant {
             ews: public_folders::Ews::new(seed),
             mail_uploads: BTreeMap::new(),
             mail_uploads_opened: 0,
+            oddities: BTreeMap::new(),
+            drive_quota: DRIVE_QUOTA,
             usage: crate::throttling::Usage::default(),
             faults: FaultPlan::default(),
             tolerant_content: false,

@@ -204,8 +204,8 @@ pub struct SnapshotEntry {
 /// Chooses the snapshot that the next one of `resource` continues: the greatest
 /// (token, sequence).
 ///
-/// Among equals, which only a cloned writer makes, the id decides, so that every caller chooses
-/// the same.
+/// Among equals the one that continues the other is chosen: it was made by a repair. Otherwise,
+/// which only a cloned writer makes, the id decides, so that every caller chooses the same.
 pub fn choose_parent<'a>(
     entries: &'a [SnapshotEntry],
     resource: &ResourceId,
@@ -216,6 +216,9 @@ pub fn choose_parent<'a>(
         .max_by(|a, b| {
             let left = (a.snapshot.token, a.snapshot.sequence);
             let right = (b.snapshot.token, b.snapshot.sequence);
-            left.cmp(&right).then_with(|| a.id.cmp(&b.id))
+            let continues = |a: &SnapshotEntry, b: &SnapshotEntry| a.snapshot.parent == Some(b.id);
+            left.cmp(&right)
+                .then_with(|| continues(a, b).cmp(&continues(b, a)))
+                .then_with(|| a.id.cmp(&b.id))
         })
 }

@@ -86,6 +86,7 @@ fn named(name: &ObjectName) -> Named {
             matches!(stage, "plan" | "verdict" | "done")
         })),
         "probe" => known(pair(&id, &number)),
+        "breaks" => known(id(rest)),
         "leases" if rest.parse::<LeaseId>().is_ok() => Named::Lease,
         _ => Named::Foreign,
     }

@@ -271,7 +271,7 @@ impl<'a> Translator<'a> {
 /// Returns the class that the contents of a representation are gathered in.
 pub(crate) fn class_of(kind: &RepresentationKind) -> ContentClass {
     match kind {
-        RepresentationKind::Mime => ContentClass::Text,
+        RepresentationKind::Mime => ContentClass::Mail,
         RepresentationKind::GraphJson | RepresentationKind::Permissions => ContentClass::Metadata,
         _ => ContentClass::Binary,
     }

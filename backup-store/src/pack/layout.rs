@@ -6,6 +6,11 @@ use crate::error::{Error, Result};
 use crate::id::ChunkId;
 use crate::seal::{compress, inflate, padded_size};
 
+/// Codec and plain length of a block, before its data.
+const HEAD: usize = 5;
+/// Longest table that is read.
+const TABLE_LIMIT: u32 = 256 << 20;
+
 /// What the table says about one block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlockEntry {
@@ -83,6 +88,10 @@ fn decode_entry(decoder: &mut Decoder<'_>) -> Result<BlockEntry> {
         .try_fold(0u32, |sum, (_, length)| sum.checked_add(*length));
     if sum != Some(plain) || plain as usize > BLOCK_LIMIT {
         return Err(decoder.malformed("the lengths of a block do not agree"));
+    }
+    // Compressed only where that makes it shorter.
+    if u64::from(sealed) > u64::from(plain) + (OVERHEAD + HEAD) as u64 {
+        return Err(decoder.malformed("a sealed block is longer than it can be"));
     }
     Ok(BlockEntry {
         sealed,
@@ -217,6 +226,9 @@ pub(crate) fn open_trailer(sealer: &PackSealer, sealed: &[u8]) -> Result<TablePl
         blocks: u32::from_le_bytes(decoder.array()?),
     };
     decoder.finish()?;
+    if place.sealed > TABLE_LIMIT {
+        return Err(sealer.damaged("its table is longer than any that is written"));
+    }
     Ok(place)
 }
 

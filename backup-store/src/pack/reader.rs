@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::layout::{TRAILER, Table, open_block, open_table, open_trailer};
-use super::{HEADER, Location, PackSealer, pack_name};
+use super::{BLOCK_LIMIT, HEADER, Location, OVERHEAD, PackSealer, pack_name};
 use crate::backend::Backend;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::PackId;
@@ -83,6 +83,13 @@ impl PackReader {
         let key = (first.pack, first.block);
         if let Some(block) = self.cache().get(key) {
             return Ok(block);
+        }
+        if first.sealed as usize > BLOCK_LIMIT + OVERHEAD + 5 {
+            let object = format_args!("pack {}", first.pack).to_string();
+            return Err(Error::damaged(
+                object,
+                "the index names a block that is too long",
+            ));
         }
         let run = contiguous(first, next);
         let sealer = self.sealer(&first.pack).await?;

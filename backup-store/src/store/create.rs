@@ -161,6 +161,7 @@ impl Store {
             packs,
             slots: SlotCache::default(),
             rounds: RwLock::default(),
+            distrusted: RwLock::default(),
         }));
         store.refresh_index().await?;
         Ok(store)
@@ -205,4 +206,19 @@ async fn read_config(backend: &dyn Backend) -> Result<Bytes> {
             cause
         }
     })
+}
+
+#[cfg(test)]
+impl Store {
+    /// Opens another place of the same store with the keys at hand and cold caches.
+    pub(crate) async fn reopen_at(
+        &self,
+        backend: Arc<dyn Backend>,
+        options: StoreOptions,
+    ) -> Result<Self> {
+        let known = self.keys();
+        let keys = Keys::new(self.id(), &known.roots(), known.stable());
+        let opened = (keys, self.holder(), self.0.config.clone());
+        Self::assemble(backend, opened, options, self.put_if_absent()).await
+    }
 }

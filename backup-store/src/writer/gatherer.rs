@@ -163,7 +163,7 @@ impl Gatherer {
     }
 
     /// Stores one chunk unless it is known.
-    pub(super) async fn put_chunk(
+    pub(crate) async fn put_chunk(
         &self,
         class: ContentClass,
         id: ChunkId,

@@ -47,11 +47,12 @@ impl Certificate {
         }
         let der = block(text, "CERTIFICATE")
             .ok_or_else(|| unreadable("the pem text holds no certificate"))?;
+        let validity = validity(&der)?;
         let key = ["PRIVATE KEY", "RSA PRIVATE KEY"]
             .into_iter()
             .find_map(|label| rsa_key(text, label))
             .ok_or_else(|| unreadable("the pem text holds no private rsa key"))?;
-        Self::new(der.to_vec(), key)
+        Ok(Self::new(der.to_vec(), key, validity))
     }
 
     /// Reads a certificate and its key from a PFX (PKCS#12) file.
@@ -75,21 +76,22 @@ impl Certificate {
         let body = Zeroizing::new(STANDARD.encode(chain.key().as_der()));
         let key = rsa_pem(&body, "PRIVATE KEY")
             .ok_or_else(|| unreadable("the private key of the pfx file is not an rsa key"))?;
-        Self::new(certificate.as_der().to_vec(), key)
+        let der = certificate.as_der().to_vec();
+        let validity = validity(&der)?;
+        Ok(Self::new(der, key, validity))
     }
 
-    fn new(der: Vec<u8>, key: EncodingKey) -> Result<Self> {
-        let (valid_from, valid_until) =
-            der::validity(&der).ok_or_else(|| unreadable("the certificate is not x.509"))?;
+    fn new(der: Vec<u8>, key: EncodingKey, validity: (SystemTime, SystemTime)) -> Self {
+        let (valid_from, valid_until) = validity;
         let thumbprint = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &der));
-        Ok(Self {
+        Self {
             key,
             der,
             thumbprint,
             valid_from,
             valid_until,
             legacy: false,
-        })
+        }
     }
 
     /// Signs by RS256 with the SHA-1 thumbprint instead, for clouds that know nothing newer.
@@ -144,6 +146,10 @@ impl fmt::Debug for Certificate {
             .field("valid_until", &self.valid_until)
             .finish_non_exhaustive()
     }
+}
+
+fn validity(der: &[u8]) -> Result<(SystemTime, SystemTime)> {
+    der::validity(der).ok_or_else(|| unreadable("the certificate is not x.509"))
 }
 
 fn unreadable(message: &str) -> Error {

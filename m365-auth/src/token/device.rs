@@ -142,7 +142,7 @@ impl SignIn {
                 Err(_) => parse_failure(),
             }),
         }
-        .map_err(|failure| self.endpoint.explain(failure, &exchange.head()))?;
+        .map_err(|failure| self.endpoint.explain(failure, &exchange))?;
         let interval = Duration::from_secs(answer.interval.unwrap_or(5).clamp(1, 300));
         let lifetime = Duration::from_secs(answer.expires_in).min(LONGEST_WAIT);
         Ok(DeviceAuthorization {
@@ -218,7 +218,7 @@ impl SignIn {
                 Err(_) => Err(parse_failure()),
             }
         };
-        let grant = self.endpoint.granted(answer, asked_at, &exchange.head())?;
+        let grant = self.endpoint.granted(answer, asked_at, &exchange)?;
         Ok(Ok(grant.into()))
     }
 }

@@ -15,7 +15,7 @@ use oauth2::{
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::exchange::{Exchange, Head};
+use super::exchange::Exchange;
 use super::{AccessToken, IdentityError};
 use crate::challenge::Claims;
 use crate::cloud::Cloud;
@@ -136,7 +136,7 @@ impl Endpoint {
         }
         let asked_at = self.environment.now();
         let answer = request.request_async(&exchange).await;
-        self.granted(answer, asked_at, &exchange.head())
+        self.granted(answer, asked_at, &exchange)
     }
 
     /// Redeems the code of a sign-in.
@@ -158,7 +158,7 @@ impl Endpoint {
         }
         let asked_at = self.environment.now();
         let answer = request.request_async(&exchange).await;
-        self.granted(answer, asked_at, &exchange.head())
+        self.granted(answer, asked_at, &exchange)
     }
 
     /// Asks by a refresh token.
@@ -178,7 +178,7 @@ impl Endpoint {
         }
         let asked_at = self.environment.now();
         let answer = request.request_async(&exchange).await;
-        self.granted(answer, asked_at, &exchange.head())
+        self.granted(answer, asked_at, &exchange)
     }
 
     async fn prepare(&self, claims: Option<&Claims>) -> Result<(Client, Exchange, Vec<Field>)> {
@@ -194,9 +194,9 @@ impl Endpoint {
         &self,
         answer: std::result::Result<BasicTokenResponse, Failure>,
         asked_at: SystemTime,
-        head: &Head,
+        exchange: &Exchange,
     ) -> Result<Grant> {
-        let answer = answer.map_err(|failure| self.explain(failure, head))?;
+        let answer = answer.map_err(|failure| self.explain(failure, exchange))?;
         let lifetime = answer
             .expires_in()
             .unwrap_or(UNSTATED_LIFETIME)
@@ -213,10 +213,11 @@ impl Endpoint {
     }
 
     /// Says in words why the endpoint gave no token.
-    pub(super) fn explain(&self, failure: Failure, head: &Head) -> Error {
+    pub(super) fn explain(&self, failure: Failure, exchange: &Exchange) -> Error {
+        let head = exchange.head();
         let error = match failure {
             RequestTokenError::Request(error) => return error,
-            RequestTokenError::ServerResponse(answer) => self.refused(answer, head),
+            RequestTokenError::ServerResponse(answer) => self.refused(answer, exchange),
             // The texts of the other variants may repeat what the service sent: not passed on.
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
                 let kind = by_status(head.status).unwrap_or(ErrorKind::Malformed);
@@ -231,13 +232,14 @@ impl Endpoint {
     }
 
     /// Says in words why the identity platform refused.
-    pub(super) fn refused(&self, answer: IdentityError, head: &Head) -> Error {
+    fn refused(&self, answer: IdentityError, exchange: &Exchange) -> Error {
+        let head = exchange.head();
         let (kind, words) = answer.classify();
         let mut cause = match words {
             Some(words) => words.to_owned(),
             None => answer
-                .summary(&self.credential)
-                .unwrap_or_else(|| answer.error().to_owned()),
+                .summary(|text| exchange.is_repeated_in(text))
+                .unwrap_or_else(|| answer.short_error()),
         };
         if answer.error_codes().contains(&ASSERTION_OUTSIDE_ITS_TIME)
             && let Some(skew) = head.skew(self.environment.now())

@@ -5,18 +5,21 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
+use url::form_urlencoded;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::{Body, Transport, trace};
 
 /// One request to the identity platform.
-#[derive(Debug)]
 pub(super) struct Exchange {
     transport: Arc<dyn Transport>,
     head: Mutex<Head>,
+    /// What was sent, to know it again when the answer repeats it.
+    sent: Mutex<Zeroizing<Vec<u8>>>,
 }
 
 /// What the head of an answer said.
@@ -29,21 +32,10 @@ pub(super) struct Head {
 
 impl Head {
     fn new(status: StatusCode, headers: &HeaderMap) -> Self {
-        let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
-        let date: Option<SystemTime> =
-            text(DATE).and_then(|text| httpdate::parse_http_date(text).ok());
-        let retry_after = text(RETRY_AFTER).and_then(|text| match text.parse() {
-            Ok(seconds) => Some(Duration::from_secs(seconds)),
-            // A date means a span only beside the service's own time.
-            Err(_) => {
-                let until = httpdate::parse_http_date(text).ok()?;
-                Some(until.duration_since(date?).unwrap_or_default())
-            }
-        });
         Self {
             status,
-            retry_after,
-            date,
+            retry_after: crate::retry::retry_after(headers),
+            date: crate::retry::date(headers),
         }
     }
 
@@ -66,6 +58,7 @@ impl Exchange {
         Self {
             transport,
             head: Mutex::default(),
+            sent: Mutex::default(),
         }
     }
 
@@ -73,8 +66,28 @@ impl Exchange {
         *self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whether a text repeats something that was sent, as some refusals do.
+    pub(super) fn is_repeated_in(&self, text: &str) -> bool {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pairs = sent.split(|byte| *byte == b'&');
+        pairs.any(|pair| {
+            let raw = std::str::from_utf8(pair)
+                .ok()
+                .and_then(|pair| pair.split_once('='));
+            let decoded = form_urlencoded::parse(pair).next();
+            let (Some((name, raw)), Some((_, value))) = (raw, decoded) else {
+                return false;
+            };
+            !["grant_type", "client_id", "scope"].contains(&name)
+                && value.len() >= SHORTEST_SECRET
+                && (text.contains(&*value) || text.contains(raw))
+        })
+    }
+
     /// Sends a request and reads its whole answer, up to 1 MiB.
     pub(super) async fn perform(&self, request: HttpRequest) -> Result<HttpResponse> {
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) =
+            Zeroizing::new(request.body().clone());
         let request: Request<Body> = request.map(Body::from);
         let (mut parts, body) = trace::send(&*self.transport, request).await?.into_parts();
         *self.head.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -104,3 +117,5 @@ impl<'c> AsyncHttpClient<'c> for Exchange {
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// The platform tolerates clocks that differ by less.
 const TOLERATED_SKEW: Duration = Duration::from_secs(300);
+/// What is shorter may stand in any text by chance, in bytes.
+const SHORTEST_SECRET: usize = 6;

@@ -1,5 +1,6 @@
 //! Kept tokens: access tokens that outlive a program, so that frequent short runs ask for few.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +17,6 @@ use crate::secret::Secret;
 ///
 /// It stands below [`CachedTokenProvider`](super::CachedTokenProvider), which renews in time; what
 /// is nearer to its end than six minutes is not taken from the store.
-#[derive(Debug)]
 pub struct KeptTokenProvider {
     inner: Arc<dyn TokenProvider>,
     store: Arc<dyn TokenStore>,
@@ -101,6 +101,16 @@ impl TokenProvider for KeptTokenProvider {
     async fn challenge(&self, audience: &Audience, rejected: &AccessToken, claims: &Claims) {
         self.forget(audience, rejected).await;
         self.inner.challenge(audience, rejected, claims).await;
+    }
+}
+
+impl fmt::Debug for KeptTokenProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The owner's name is the tenant's affair: not for logs.
+        f.debug_struct("KeptTokenProvider")
+            .field("inner", &self.inner)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
 

@@ -200,6 +200,7 @@ fn refused(status: http::StatusCode, body: &[u8]) -> Error {
         429 => (ErrorKind::Throttled, "it asks to come back later"),
         404 | 410 => (ErrorKind::Service, "it is not ready"),
         500..=599 => (ErrorKind::Service, "it failed"),
+        300..=399 => (ErrorKind::Malformed, "it answered with a redirect"),
         _ => (
             ErrorKind::CredentialRefused,
             "there is no such identity here",
@@ -211,6 +212,7 @@ fn refused(status: http::StatusCode, body: &[u8]) -> Error {
         ErrorKind::CredentialRefused => {
             error.with_next_step("assign the identity to this machine, and check its id")
         }
+        ErrorKind::Malformed => error.with_next_step("reach the address without a proxy"),
         _ => error.with_next_step("wait a minute and try again"),
     };
     match serde_json::from_slice::<IdentityError>(body) {

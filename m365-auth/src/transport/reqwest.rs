@@ -49,10 +49,14 @@ pub enum Proxy {
     Direct,
     /// This one for every request.
     Server {
-        /// Its address, such as `http://proxy.contoso.example:8080`; http, https or socks5.
+        /// Its address, such as `http://proxy.contoso.example:8080`; http, https, socks5, or socks5h
+        /// (which lets the proxy resolve names).
         url: String,
-        /// User name and password, sent by the Basic scheme.
+        /// User name and password, sent by the Basic scheme, or as SOCKS asks for them.
         credentials: Option<(String, Secret)>,
+        /// Hosts that are reached without it: names with everything below them, addresses, or
+        /// ranges such as `10.0.0.0/8`.
+        bypass: Vec<String>,
     },
 }
 
@@ -91,12 +95,17 @@ impl ReqwestTransport {
         builder = match &options.proxy {
             Proxy::System => builder,
             Proxy::Direct => builder.no_proxy(),
-            Proxy::Server { url, credentials } => {
+            Proxy::Server {
+                url,
+                credentials,
+                bypass,
+            } => {
                 let mut proxy = reqwest::Proxy::all(url)
                     .map_err(|_| configuration("the address of the proxy is not a url"))?;
                 if let Some((user, password)) = credentials {
                     proxy = proxy.basic_auth(user, password.expose());
                 }
+                let proxy = proxy.no_proxy(reqwest::NoProxy::from_string(&bypass.join(",")));
                 builder.no_proxy().proxy(proxy)
             }
         };

@@ -216,9 +216,8 @@ fn no_answer(part: &Call) -> Answer {
 fn render(part: &Call, id: &str, answer: Answer) -> Value {
     let (head, body) = answer.into_parts();
     // Bodies of Graph are computed while they are asked for; none waits for anything.
-    let body = match body.collect().now_or_never() {
-        Some(Ok(body)) => body,
-        _ => return render(part, id, no_answer(part)),
+    let Some(Ok(body)) = body.collect().now_or_never() else {
+        return render(part, id, no_answer(part));
     };
     let mut headers = Map::new();
     for (name, value) in &head.headers {

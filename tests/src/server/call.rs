@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::answer::Refusal;
-use super::{next_request_id, route_name};
+use super::{next_request_id, permissions, route_name};
 use crate::tenant::Tenant;
 use crate::tenant::urls::Door;
 
@@ -96,27 +96,18 @@ impl Call {
         )
     }
 
-    /// Refuses a token without any of the permissions.
+    /// Refuses a token without any of the permissions, unless the operation is in the table, which
+    /// has been consulted already.
     pub(crate) fn require(&self, permissions: &[&str]) -> Result<(), Refusal> {
+        if permissions::knows(self) {
+            return Ok(());
+        }
         let state = self.tenant.lock();
         let granted = &state.app.permissions;
         if permissions.iter().any(|wanted| granted.contains(*wanted)) {
             return Ok(());
         }
-        let directory = permissions.iter().any(|wanted| wanted.starts_with("User."));
-        Err(if directory {
-            Refusal::new(
-                403,
-                "Authorization_RequestDenied",
-                "Insufficient privileges to complete the operation.",
-            )
-        } else {
-            Refusal::new(
-                403,
-                "ErrorAccessDenied",
-                "Access is denied. Check credentials and try again.",
-            )
-        })
+        Err(permissions::denied(self))
     }
 
     /// Reads the body as JSON.

@@ -20,7 +20,7 @@ use crate::tenant::drive;
 use address::Address;
 
 pub(super) use address::{drive_mut, drive_of};
-pub(super) use view::{QUOTA, etag, item as show_item};
+pub(super) use view::{etag, item as show_item};
 
 const READ: [&str; 4] = [
     "Files.Read.All",
@@ -107,7 +107,7 @@ fn drives(call: &Call, drive_id: &str) -> Outcome {
     let (user, drive) = drive_of(&state, drive_id)?;
     let body = json!({
         "@odata.context": context(call, "drives"),
-        "value": [view::drive(user, drive)],
+        "value": [view::drive(&state, user, drive)],
     });
     Ok(answer::json(200, &body))
 }
@@ -119,7 +119,7 @@ fn one_drive(call: &Call, drive_id: &str) -> Outcome {
     call.query.allow(&["select"])?;
     let state = call.tenant.lock();
     let (user, drive) = drive_of(&state, drive_id)?;
-    let mut body = view::drive(user, drive);
+    let mut body = view::drive(&state, user, drive);
     if let Some(names) = call.query.select() {
         body = super::directory::pick(&body, &names);
     }
@@ -204,6 +204,7 @@ fn download(call: &Call, drive_id: &str, address: &Address) -> Outcome {
             "A folder has no content.",
         ));
     }
+    state.downloadable(item.id())?;
     let url = super::content::download_url_at(call, &state, drive, item);
     let mut answer = answer::empty(302);
     answer::put_header(&mut answer, "location", &url);

@@ -2,11 +2,12 @@
 
 use super::answer::{Outcome, Refusal};
 use super::call::Call;
-use super::{batch, directory, drives, login, mail};
+use super::{batch, directory, drives, login, mail, permissions};
 
 /// Answers one Graph request.
 pub(super) fn route(call: &Call) -> Outcome {
     login::check_bearer(call, &call.tenant.home().graph)?;
+    permissions::check(call)?;
     match call.keys().as_slice() {
         ["$batch"] => batch::route(call),
         ["users", _, "drive" | "drives", ..] | ["drives", ..] => drives::route(call),

@@ -19,6 +19,7 @@ use super::call::Call;
 use super::directory;
 use crate::tenant::State;
 use crate::tenant::mailbox::Mailbox;
+use crate::tenant::message::Message;
 
 /// Permissions of which one is needed to read mail without its content.
 const READ_BASIC: [&str; 4] = [
@@ -101,6 +102,18 @@ fn unknown(name: &str) -> Refusal {
         "ErrorInvalidUser",
         format!("The requested user '{name}' is invalid."),
     )
+}
+
+/// Refuses a page of several messages of which one cannot be read.
+fn readable_page<'m>(
+    state: &State,
+    mailbox: &Mailbox,
+    mut messages: impl Iterator<Item = &'m Message> + Clone,
+) -> Result<(), Refusal> {
+    if messages.clone().nth(1).is_none() {
+        return Ok(());
+    }
+    messages.try_for_each(|message| state.readable(&mailbox.message_id(message, true)))
 }
 
 /// Finds a folder by id or well-known name.

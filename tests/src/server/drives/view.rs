@@ -7,16 +7,13 @@ use serde_json::{Value, json};
 use super::super::answer::{Refusal, instant};
 use super::super::call::Call;
 use super::super::directory::pick;
-use crate::tenant::State;
 use crate::tenant::drive::{Drive, Item};
 use crate::tenant::ids;
 use crate::tenant::people::UserState;
-
-/// Bytes that every drive may hold: one terabyte.
-pub(in super::super) const QUOTA: u64 = 1 << 40;
+use crate::tenant::{Oddity, State};
 
 /// Shows a drive.
-pub(super) fn drive(user: &UserState, drive: &Drive) -> Value {
+pub(super) fn drive(state: &State, user: &UserState, drive: &Drive) -> Value {
     let used = drive.size(drive.root());
     let times = drive
         .item(drive.root())
@@ -33,9 +30,9 @@ pub(super) fn drive(user: &UserState, drive: &Drive) -> Value {
         "owner": {"user": identity(user)},
         "quota": {
             "deleted": 0,
-            "remaining": QUOTA.saturating_sub(used),
+            "remaining": state.drive_quota.saturating_sub(used),
             "state": "normal",
-            "total": QUOTA,
+            "total": state.drive_quota,
             "used": used,
         },
     })
@@ -52,7 +49,7 @@ pub(in super::super) fn item(
     item: &Item,
     select: Option<&[String]>,
 ) -> Result<Value, Refusal> {
-    let mut view = common(user, drive, item)?;
+    let mut view = common(state, user, drive, item)?;
     if let Some(parent) = item.parent() {
         view["parentReference"]["path"] = json!(format!(
             "/drives/{}/root:{}",
@@ -75,7 +72,7 @@ pub(super) fn changed(
     item: &Item,
     select: Option<&[String]>,
 ) -> Result<Value, Refusal> {
-    let view = common(user, drive, item)?;
+    let view = common(state, user, drive, item)?;
     Ok(selected(call, state, drive, item, view, select))
 }
 
@@ -113,7 +110,7 @@ fn identity(user: &UserState) -> Value {
     json!({"displayName": user.display_name, "email": user.principal_name, "id": user.id})
 }
 
-fn common(user: &UserState, drive: &Drive, item: &Item) -> Result<Value, Refusal> {
+fn common(state: &State, user: &UserState, drive: &Drive, item: &Item) -> Result<Value, Refusal> {
     let (created, modified) = (item.times().created / 1000, item.times().modified / 1000);
     let (created, modified) = (instant(created), instant(modified));
     let mut view = json!({
@@ -146,6 +143,16 @@ fn common(user: &UserState, drive: &Drive, item: &Item) -> Result<Value, Refusal
                 "hashes": {"quickXorHash": STANDARD.encode(hash)},
             });
         }
+    }
+    match state.oddity(item.id()) {
+        Some(Oddity::Malware) => view["malware"] = json!({"description": "Simulated malware"}),
+        Some(Oddity::Package) => {
+            view["package"] = json!({"type": "oneNote"});
+            if let Some(members) = view.as_object_mut() {
+                members.remove("file");
+            }
+        }
+        _ => {}
     }
     Ok(view)
 }

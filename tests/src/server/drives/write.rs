@@ -9,7 +9,7 @@ use super::super::call::Call;
 use super::super::content::begin_upload;
 use super::super::directory::context;
 use super::address::{Address, drive_mut, drive_of};
-use super::{QUOTA, etag, invalid, not_found, refused, show_item};
+use super::{etag, invalid, not_found, refused, show_item};
 use crate::tenant::State;
 use crate::tenant::drive::{Content, Drive, FileTimes, NameConflict};
 use crate::tenant::drive::{UploadPlan, UploadTarget};
@@ -64,9 +64,10 @@ pub(super) fn create_upload_session(call: &Call, drive_id: &str, address: &Addre
     let mut state = call.tenant.lock();
     let now = FileTimes::both(state.tick() * 1000);
     check_match(call, &state, drive_id, address)?;
+    let quota = state.drive_quota;
     let drive = drive_mut(&mut state, drive_id)?;
     let size = item["fileSize"].as_u64();
-    if size.is_some_and(|size| size > QUOTA.saturating_sub(drive.size(drive.root()))) {
+    if size.is_some_and(|size| size > quota.saturating_sub(drive.size(drive.root()))) {
         return Err(Refusal::new(
             507,
             "quotaLimitReached",
@@ -191,10 +192,13 @@ fn check_match(
     drive_id: &str,
     address: &Address,
 ) -> Result<(), Refusal> {
+    let (_, drive) = drive_of(state, drive_id)?;
+    if let Ok(item) = address.find(drive) {
+        state.writable(item.id())?;
+    }
     let Some(wanted) = call.header("if-match").filter(|wanted| *wanted != "*") else {
         return Ok(());
     };
-    let (_, drive) = drive_of(state, drive_id)?;
     let item = address.find(drive)?;
     let known = [etag(item), super::view::ctag(item)];
     if known.iter().any(|tag| tag == wanted) {

@@ -70,6 +70,10 @@ pub(super) fn token(
             Subject::App => None,
             Subject::Person { user, .. } => Some((*user).to_string()),
         },
+        scopes: match subject {
+            Subject::App => std::collections::BTreeSet::new(),
+            Subject::Person { wish, .. } => wish.scopes.iter().cloned().collect(),
+        },
         answers_challenges: claims.capable,
         claims_met: claims.not_before,
     };

@@ -333,7 +333,7 @@ async fn a_person_sees_what_is_theirs() {
         ("username", name.as_str()),
         ("password", &password),
         ("client_secret", ""),
-        ("scope", "Mail.Read"),
+        ("scope", "User.Read Mail.Read"),
     ];
     let (status, answer) = login(&tenant, "organizations", form(&tenant, &changes)).await;
     assert_eq!(status, 200, "{answer}");

@@ -59,6 +59,14 @@ pub(super) fn messages(call: &Call) -> Outcome {
         .page(token, size)
         .map_err(|stale| refuse(call, stale))?;
     let entries = message_entries(call, mailbox, folder, &page);
+    let user = state.user(call.segment(1));
+    if let Some(mailbox) = user.and_then(|user| user.mailbox.as_ref()) {
+        let live = entries.iter().filter_map(|entry| match entry {
+            Entry::Live(shown) => Some(&shown.message),
+            Entry::Gone(_) => None,
+        });
+        super::readable_page(&state, mailbox, live)?;
+    }
     drop(state);
     let select = page.options.select.clone();
     let expand = page.options.expand.clone();

@@ -30,7 +30,6 @@ pub(super) fn to_json(mailbox: &Mailbox, folder: &Folder, select: Option<&[Strin
         "childFolderCount": mailbox.children(folder.key).count(),
         "unreadItemCount": unread,
         "totalItemCount": total,
-        "sizeInBytes": total * 4096,
         "isHidden": folder.hidden,
     });
     match select {

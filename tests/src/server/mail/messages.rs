@@ -66,6 +66,7 @@ pub(super) fn list(call: &Call) -> Outcome {
         .collect();
     let more = found.next().is_some();
     drop(found);
+    super::readable_page(&state, mailbox, page.iter().map(|shown| &shown.message))?;
     drop(state);
     let select = call.query.select();
     let value: Vec<Value> = page
@@ -108,6 +109,7 @@ pub(super) fn find(call: &Call, id: &str) -> Result<Shown, Refusal> {
     let state = call.tenant.lock();
     let mailbox = mailbox(call, &state)?;
     let message = mailbox.message(id).ok_or_else(Refusal::item_not_found)?;
+    state.readable(&mailbox.message_id(message, true))?;
     Ok(Shown::new(mailbox, message, call.prefer.immutable_ids()))
 }
 

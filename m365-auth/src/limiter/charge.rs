@@ -1,0 +1,65 @@
+//! Charges: at which nodes a request counts, and for how much.
+
+use super::Unit;
+
+/// Says at which nodes a request counts and for how much; attached to a request as an extension.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Charge {
+    path: Vec<String>,
+    units: u64,
+    bytes: u64,
+    paused_depth: usize,
+}
+
+impl Charge {
+    /// Charges one request at every node from the topmost down to the last one named.
+    pub fn at<N: Into<String>>(path: impl IntoIterator<Item = N>) -> Self {
+        let path: Vec<String> = path.into_iter().map(Into::into).collect();
+        Self {
+            paused_depth: path.len(),
+            path,
+            units: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Sets what the service bills the request with, in its own units.
+    #[must_use]
+    pub fn with_units(mut self, units: u64) -> Self {
+        self.units = units;
+        self
+    }
+
+    /// Sets how many bytes are known to go over the line.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Says at which node a refusal of the service pauses: the `depth` topmost names of the path.
+    /// Without this, at the last one.
+    #[must_use]
+    pub fn pausing_at(mut self, depth: usize) -> Self {
+        self.paused_depth = depth.min(self.path.len());
+        self
+    }
+
+    /// Returns the names of the nodes, from the topmost down.
+    pub fn path(&self) -> &[String] {
+        &self.path
+    }
+
+    /// Returns the path of the node that a refusal of the service pauses.
+    pub fn paused_path(&self) -> &[String] {
+        &self.path[..self.paused_depth]
+    }
+
+    pub(super) fn amount(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Requests => 1,
+            Unit::Units => self.units,
+            Unit::Bytes => self.bytes,
+        }
+    }
+}

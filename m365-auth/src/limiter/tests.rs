@@ -1,0 +1,238 @@
+//! Laws of the limiter, over random requests and times.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{Charge, Feedback, LimitTable, Limiter, Limits, RefusalCause, Unit};
+
+fn millis(number: u64) -> Duration {
+    Duration::from_millis(number)
+}
+
+fn table(concurrency: u32, amount: u64, period: Duration) -> LimitTable {
+    let windows = Limits::none()
+        .with_window(Unit::Requests, amount, period)
+        .with_window(Unit::Units, amount * 3, period);
+    LimitTable::new()
+        .with(
+            ["app"],
+            Limits::none().with_window(Unit::Requests, amount * 2, period),
+        )
+        .with(["app", "*"], windows.with_concurrency(concurrency))
+}
+
+fn mailbox(number: u8) -> Charge {
+    Charge::at(["app".to_owned(), format!("m{number}")])
+}
+
+#[test]
+fn pauses_hold_where_they_were_asked_for_and_below() {
+    let mut limiter = Limiter::new(LimitTable::new());
+    let path = |names: &[&str]| -> Vec<String> { names.iter().map(ToString::to_string).collect() };
+    limiter.pause(&path(&["app", "t", "exchange", "m1"]), millis(500));
+    let at = |names: &[&str]| Charge::at(names.iter().copied());
+    let refused = limiter.admit(millis(0), &at(&["app", "t", "exchange", "m1", "send"]));
+    let refusal = refused.unwrap_err();
+    assert_eq!(refusal.not_before, Some(millis(500)));
+    assert_eq!((refusal.depth, refusal.cause), (3, RefusalCause::Pause));
+    for free in [
+        &["app", "t", "exchange", "m2", "send"][..],
+        &["app", "t", "exchange"],
+        &["app", "t", "sharepoint", "m1"],
+    ] {
+        limiter.admit(millis(0), &at(free)).unwrap();
+    }
+    limiter
+        .admit(millis(500), &at(&["app", "t", "exchange", "m1", "send"]))
+        .unwrap();
+    // A shorter pause does not end a longer one.
+    limiter.pause(&path(&["app"]), millis(900));
+    limiter.pause(&path(&["app"]), millis(800));
+    assert!(limiter.admit(millis(850), &at(&["app"])).is_err());
+}
+
+#[test]
+fn a_refusal_of_the_service_pauses_one_node_and_longer_each_time_without_a_word() {
+    let mut limiter = Limiter::new(LimitTable::new());
+    let charge = mailbox(1);
+    let mut now = millis(0);
+    for expected in [1, 2, 4, 8] {
+        limiter.admit(now, &charge).unwrap();
+        let throttled = Feedback {
+            throttled: true,
+            ..Feedback::default()
+        };
+        limiter.release(now, &charge, throttled);
+        let until = limiter.admit(now, &charge).unwrap_err().not_before.unwrap();
+        assert_eq!((until - now).as_secs(), expected);
+        limiter.admit(now, &mailbox(2)).unwrap();
+        now = until;
+    }
+    limiter.admit(now, &charge).unwrap();
+    limiter.release(now, &charge, Feedback::default());
+    limiter.admit(now, &charge).unwrap();
+    let named = Feedback {
+        pause: Some(millis(70)),
+        ..Feedback::default()
+    };
+    limiter.release(now, &charge, named);
+    let refusal = limiter.admit(now, &charge).unwrap_err();
+    assert_eq!(refusal.not_before, Some(now + millis(70)));
+}
+
+#[test]
+fn a_charge_may_pause_higher_up() {
+    let mut limiter = Limiter::new(LimitTable::new());
+    let charge = Charge::at(["app", "t", "sharepoint", "d1"]).pausing_at(3);
+    limiter.admit(millis(0), &charge).unwrap();
+    let named = Feedback {
+        pause: Some(millis(70)),
+        ..Feedback::default()
+    };
+    limiter.release(millis(0), &charge, named);
+    let other = Charge::at(["app", "t", "sharepoint", "d2"]);
+    assert!(limiter.admit(millis(1), &other).is_err());
+    assert!(
+        limiter
+            .admit(millis(1), &Charge::at(["app", "t", "exchange"]))
+            .is_ok()
+    );
+}
+
+#[test]
+fn billed_units_replace_the_estimate() {
+    let limits = Limits::none().with_window(Unit::Units, 10, millis(1_000));
+    let mut limiter = Limiter::new(LimitTable::new().with(["a"], limits));
+    let charge = Charge::at(["a"]).with_units(6);
+    limiter.admit(millis(0), &charge).unwrap();
+    assert!(limiter.admit(millis(1), &charge).is_err());
+    let billed = |units| Feedback {
+        units: Some(units),
+        ..Feedback::default()
+    };
+    limiter.release(millis(1), &charge, billed(1));
+    limiter.admit(millis(1), &charge).unwrap();
+    limiter.release(millis(1), &charge, billed(9));
+    assert!(
+        limiter
+            .admit(millis(1), &Charge::at(["a"]).with_units(1))
+            .is_err()
+    );
+}
+
+#[test]
+fn nodes_that_hold_nothing_are_dropped() {
+    let mut limiter = Limiter::new(table(4, 4, millis(10)));
+    for number in 0..100_000_u64 {
+        let charge = Charge::at(["x".to_owned(), number.to_string()]);
+        limiter.admit(millis(number), &charge).unwrap();
+        limiter.release(millis(number), &charge, Feedback::default());
+        assert!(limiter.nodes() < 3_000);
+    }
+}
+
+#[test]
+fn a_limit_of_nothing_admits_nothing() {
+    let closed = Limits::none().with_window(Unit::Requests, 0, millis(10));
+    let mut limiter = Limiter::new(LimitTable::new().with(["a"], closed));
+    assert!(limiter.admit(millis(0), &Charge::at(["a"])).is_err());
+    let none = Limits::none().with_concurrency(0);
+    let mut limiter = Limiter::new(LimitTable::new().with(["a"], none));
+    let refusal = limiter.admit(millis(0), &Charge::at(["a"])).unwrap_err();
+    assert_eq!(refusal.cause, RefusalCause::Concurrency);
+}
+
+proptest! {
+    #[test]
+    fn nothing_goes_beyond_a_limit_in_any_span(
+        steps in proptest::collection::vec((0u64..40, 0u8..3, 0u64..8, any::<bool>()), 1..200),
+        concurrency in 1u32..5, amount in 1u64..8, period in 1u64..300
+    ) {
+        let period = millis(period);
+        let mut limiter = Limiter::new(table(concurrency, amount, period));
+        let (mut now, mut sent) = (Duration::ZERO, Vec::new());
+        let mut under_way: VecDeque<Charge> = VecDeque::new();
+        for (pass, number, units, end) in steps {
+            now += millis(pass);
+            if end && let Some(charge) = under_way.pop_front() {
+                limiter.release(now, &charge, Feedback::default());
+            }
+            let charge = mailbox(number).with_units(units);
+            let before = limiter.clone();
+            match limiter.admit(now, &charge) {
+                Ok(()) => {
+                    sent.push((now, charge.clone()));
+                    under_way.push_back(charge);
+                }
+                Err(refusal) => {
+                    prop_assert_eq!(&limiter, &before, "a refusal changes nothing");
+                    if let Some(time) = refusal.not_before {
+                        prop_assert!(time > now);
+                        let mut earlier = before.clone();
+                        let just_before = time.saturating_sub(Duration::from_nanos(1));
+                        prop_assert!(earlier.admit(just_before, &charge).is_err());
+                        // With nothing under way, the time that was named is the time.
+                        let mut free = before;
+                        for held in &under_way {
+                            free.release(now, held, Feedback::default());
+                        }
+                        prop_assert!(free.admit(time, &charge).is_ok());
+                    }
+                }
+            }
+            for number in 0..3 {
+                let busy = under_way.iter().filter(|held| held.path() == mailbox(number).path());
+                prop_assert!(busy.count() <= concurrency as usize);
+            }
+        }
+        for (from, _) in &sent {
+            let within: Vec<_> = sent
+                .iter()
+                .filter(|(time, _)| time >= from && *time < *from + period)
+                .collect();
+            prop_assert!(within.len() as u64 <= amount * 2);
+            for number in 0..3 {
+                let own = within.iter().filter(|(_, charge)| charge.path() == mailbox(number).path());
+                prop_assert!(own.clone().count() as u64 <= amount);
+                let units: u64 = own.clone().map(|(_, charge)| charge.amount(Unit::Units)).sum();
+                let largest = own.map(|(_, charge)| charge.amount(Unit::Units)).max();
+                // A charge beyond the whole window goes through alone.
+                prop_assert!(units <= (amount * 3).max(largest.unwrap_or(0)));
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_at_one_node_goes_in_order_and_nobody_is_forgotten(
+        numbers in proptest::collection::vec(0u8..3, 1..60), concurrency in 1u32..3
+    ) {
+        let mut limiter = Limiter::new(table(concurrency, 3, millis(50)));
+        let tickets: Vec<_> = numbers
+            .iter()
+            .map(|number| (*number, limiter.enqueue(mailbox(*number))))
+            .collect();
+        let (mut now, mut order) = (Duration::ZERO, Vec::new());
+        for _ in 0..1_000 {
+            let (admitted, wake) = limiter.poll(now);
+            for (ticket, charge) in &admitted {
+                order.push(*ticket);
+                limiter.release(now, charge, Feedback::default());
+            }
+            match wake {
+                Some(time) => now = time,
+                None if admitted.is_empty() => break,
+                None => {}
+            }
+        }
+        prop_assert_eq!(limiter.waiting(), 0);
+        prop_assert_eq!(order.len(), tickets.len());
+        for wanted in 0..3 {
+            let own = |ticket: &&super::Ticket| {
+                tickets.iter().any(|(number, known)| *number == wanted && known == *ticket)
+            };
+            prop_assert!(order.iter().filter(own).is_sorted());
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The limiter as a transport: requests wait, or are refused, before they are sent.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream;
+use http::{HeaderMap, Request, Response, StatusCode};
+
+use super::{Charge, Feedback, Permit, SharedLimiter};
+use crate::error::{Error, ErrorKind, Result};
+use crate::transport::{Body, Transport};
+
+/// Says what happens to a request that is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimiterMode {
+    /// It waits its turn: for callers without a scheduler of their own.
+    Wait,
+    /// It is not sent, and the error says when to ask again: for schedulers.
+    Refuse,
+}
+
+/// Sends requests as a limiter admits them, and tells it what the service says of its limits.
+///
+/// A request is charged as the [`Charge`] among its extensions says; without one, at the node of
+/// all others. It counts as under way until its response body has been read or dropped.
+#[derive(Debug)]
+pub struct LimitedTransport {
+    inner: std::sync::Arc<dyn Transport>,
+    limiter: SharedLimiter,
+    mode: LimiterMode,
+    others: Charge,
+}
+
+impl LimitedTransport {
+    /// Puts `limiter` before `inner`; `others` is charged for requests that name no charge.
+    pub fn new(
+        inner: std::sync::Arc<dyn Transport>,
+        limiter: SharedLimiter,
+        mode: LimiterMode,
+        others: Charge,
+    ) -> Self {
+        Self {
+            inner,
+            limiter,
+            mode,
+            others,
+        }
+    }
+
+    async fn permit(&self, charge: &Charge) -> Result<Permit> {
+        match self.mode {
+            LimiterMode::Wait => Ok(self.limiter.acquire(charge).await),
+            LimiterMode::Refuse => self.limiter.try_acquire(charge).map_err(|refusal| {
+                let message = "the request was not sent: a limit does not admit it now";
+                let error = Error::new(ErrorKind::NotAdmitted, message);
+                match refusal.not_before {
+                    Some(wait) => error.with_retry_after(wait),
+                    None => error,
+                }
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for LimitedTransport {
+    /// *Errors*: [`ErrorKind::NotAdmitted`] in the mode that refuses, with
+    /// [`retry_after`](Error::retry_after) where a time is known; those of the inner transport.
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let charge = request.extensions().get::<Charge>();
+        let charge = charge.unwrap_or(&self.others).clone();
+        let mut permit = self.permit(&charge).await?;
+        let response = self.inner.send(request).await?;
+        permit.note(feedback(response.status(), response.headers()));
+        Ok(response.map(|body| hold(body, permit)))
+    }
+}
+
+/// Keeps the permit until the body has been read or dropped, and counts its bytes.
+fn hold(body: Body, permit: Permit) -> Body {
+    let length = body.length();
+    let stream = stream::unfold((body, permit), |(mut body, mut permit)| async move {
+        let chunk = body.chunk().await?;
+        if let Ok(bytes) = &chunk {
+            permit.note_bytes(bytes.len() as u64);
+        }
+        Some((chunk, (body, permit)))
+    });
+    Body::from_stream(stream, length)
+}
+
+/// Reads what an answer says of the service's limits.
+///
+/// *Source*: facts/performance.md 4.2 and facts/graph.md 7.
+fn feedback(status: StatusCode, headers: &HeaderMap) -> Feedback {
+    let number = |name: &str| -> Option<f64> {
+        let text = headers.get(name)?.to_str().ok()?;
+        text.trim()
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite())
+    };
+    let wait = crate::retry::retry_after(headers);
+    let refused = status == StatusCode::TOO_MANY_REQUESTS
+        || status == StatusCode::SERVICE_UNAVAILABLE && wait.is_some();
+    let reset = number("ratelimit-reset")
+        .filter(|seconds| *seconds > 0.0)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Feedback {
+        units: number("x-ms-resource-unit").map(whole),
+        further_bytes: 0,
+        pause: if refused { wait.max(reset) } else { None },
+        throttled: refused,
+    }
+}
+
+/// Rounds a billed number up.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, which is what a number beyond all sense should do"
+)]
+fn whole(number: f64) -> u64 {
+    number.max(0.0).ceil() as u64
+}
