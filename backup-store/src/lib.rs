@@ -14,15 +14,19 @@ mod environment;
 mod error;
 #[cfg(test)]
 mod example_store;
+#[cfg(test)]
+mod explore;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
 mod id;
 mod index;
 mod keys;
 mod mutant;
+mod mutation;
 mod nonces;
 mod offload;
 mod pack;
+mod prune;
 mod reader;
 mod repair;
 mod rounds;
@@ -61,6 +65,10 @@ pub use self::keys::unlock::{RecipientKind, Unlock};
 #[cfg(feature = "tokio")]
 pub use self::offload::TokioOffload;
 pub use self::offload::{InlineOffload, Job, Offload, offload};
+pub use self::prune::{
+    Amount, Fencing, PruneOptions, PruneOutcome, PrunePhase, PruneProgress, PruneReport,
+    RepackOptions,
+};
 pub use self::reader::ContentReader;
 pub use self::repair::{
     Refetch, RepairOptions, RepairPhase, RepairPlan, RepairProgress, RepairReport, SnapshotRepair,
@@ -76,4 +84,4 @@ pub use self::store::key_slots::{KeySlot, SlotOptions};
 pub use self::store::rotate::{Rotated, Rotation};
 pub use self::store::{CreateOptions, Store, StoreOptions};
 pub use self::time::Timestamp;
-pub use self::writer::{ContentWriter, Gatherer, PageReceipt, Writer, WriterOptions};
+pub use self::writer::{ContentWriter, Gatherer, KeptUp, PageReceipt, Writer, WriterOptions};

@@ -13,6 +13,9 @@ mod salvage;
 mod sets;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use report::{
     Refetch, RepairOptions, RepairPhase, RepairPlan, RepairProgress, RepairReport, SnapshotRepair,
 };

@@ -56,6 +56,12 @@ impl ObjectKind {
         matches!(self, Self::Slot)
     }
 
+    /// Largest sealed object in bytes, padding included: of a larger one no more is read.
+    pub(crate) fn sealed_limit(self) -> u64 {
+        let limit = self.limit() as u64;
+        limit + limit / 4 + (1 << 20)
+    }
+
     /// Largest plaintext in bytes; refused beyond, before anything is inflated.
     fn limit(self) -> usize {
         match self {

@@ -200,7 +200,8 @@ impl Store {
             self.slot_cache().put(name, Arc::clone(&slot));
             return Ok(slot);
         }
-        let sealed = self.backend().get(name, None).await?;
+        let range = 0..ObjectKind::Slot.sealed_limit();
+        let sealed = self.backend().get(name, Some(range)).await?;
         let slot = self.open_slot(name, sealed.clone()).await?;
         self.slot_cache().put(name, Arc::clone(&slot));
         if let Some(path) = path {

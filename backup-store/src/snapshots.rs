@@ -83,7 +83,8 @@ impl Store {
 
 impl Writer {
     /// Returns the snapshots that were there when this writer began: listed after its lease was
-    /// put, and after the adopted leases were fenced.
+    /// put, and after the adopted leases were fenced. Snapshots that prune has forgotten, or is
+    /// about to forget, are not among them.
     ///
     /// Sets that cannot be read are left out, with a warning in the log: a parent is then chosen
     /// among the others.
@@ -92,7 +93,11 @@ impl Writer {
             slots: self.listing().slots.clone(),
             damaged: Vec::new(),
         };
-        let listing = decode_listing(self.store(), listing);
+        let mut listing = decode_listing(self.store(), listing);
+        let rounds = self.rounds();
+        listing
+            .snapshots
+            .retain(|entry| rounds.may_be_parent((&entry.lease, entry.slot), &entry.id));
         for (name, cause) in &listing.damaged {
             tracing::warn!(%name, %cause, "a snapshot cannot be read");
         }

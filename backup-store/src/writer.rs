@@ -1,20 +1,24 @@
 //! Writer: holds a lease, gathers content into packs, and publishes snapshot sets in its slots.
 
-mod begin;
+pub(crate) mod begin;
 mod content_writer;
 mod cutter;
 mod gatherer;
-mod slot_writer;
+pub(crate) mod keep_up;
+pub(crate) mod rules;
+pub(crate) mod slot_writer;
 mod upload;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
 pub use self::content_writer::ContentWriter;
 pub use self::gatherer::{Gatherer, PageReceipt};
+pub use self::keep_up::KeptUp;
+use self::rules::References;
 use self::slot_writer::SlotWriter;
 use crate::disk::DiskLock;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +52,8 @@ struct Inner {
     lease: LeaseId,
     token: u64,
     listing: SlotListing,
+    /// What it refers to, and what prune has made absent to it.
+    references: std::sync::Mutex<References>,
     spools: Arc<Spools>,
     /// Held while packs and segments are put: their order matters, and so does memory.
     uploading: tokio::sync::Mutex<()>,
@@ -73,8 +79,10 @@ impl Writer {
         self.0.token
     }
 
-    /// Tells whether all these packs can still be referred to: in a segment of the store, or
-    /// waiting here for upload.
+    /// Tells whether all these packs can still be referred to: in a segment of the store and not
+    /// condemned by a round of prune, or waiting here for upload.
+    ///
+    /// Those that can are taken for referred to from now on, see [`keep_up`](Self::keep_up).
     pub async fn packs_present(&self, packs: &[PackId]) -> Result<bool> {
         let spools = &self.0.spools;
         let rest: Vec<_> = packs
@@ -82,20 +90,13 @@ impl Writer {
             .filter(|pack| !spools.holds(pack))
             .copied()
             .collect();
-        let in_index = {
-            let rest = rest.clone();
-            self.0
-                .store
-                .index(move |index| index.has_packs(&rest))
-                .await?
-        };
-        if in_index || !self.0.store.refresh_index().await? {
-            return Ok(in_index);
+        let (store, wanted) = (&self.0.store, rest.clone());
+        let mut found = store.index(move |index| index.has_packs(&wanted)).await?;
+        if !found && store.refresh_index().await? {
+            let wanted = rest.clone();
+            found = store.index(move |index| index.has_packs(&wanted)).await?;
         }
-        self.0
-            .store
-            .index(move |index| index.has_packs(&rest))
-            .await
+        Ok(found && rest.iter().all(|pack| self.references().admit(pack)))
     }
 
     /// Begins to gather content; blocks of two gatherers are never mixed.
@@ -151,7 +152,8 @@ impl Writer {
         Ok(id)
     }
 
-    /// Finds a pack that holds a chunk: sealed in a spool here, or in the index.
+    /// Finds a pack that holds a chunk and may be referred to: sealed in a spool here, or in the
+    /// index. From now on this writer refers to it.
     async fn pack_of(&self, id: &ChunkId) -> Result<Option<PackId>> {
         if let Some(pack) = self.0.spools.pack_of(id) {
             return Ok(Some(pack));
@@ -160,10 +162,16 @@ impl Writer {
             return Ok(None);
         }
         let places = self.0.store.locate(std::slice::from_ref(id)).await?;
-        Ok(places
-            .first()
-            .and_then(|places| places.first())
-            .map(|place| place.pack))
+        let mut references = self.references();
+        let mut packs = places.iter().flatten().map(|place| place.pack);
+        Ok(packs.find(|pack| references.admit(pack)))
+    }
+
+    fn references(&self) -> std::sync::MutexGuard<'_, References> {
+        self.0
+            .references
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn listing(&self) -> &SlotListing {

@@ -445,6 +445,8 @@ proptest! {
             let objects = objects_of(&memory).await;
             let secret = Secret::KeyFile(key_file().to_text().to_string());
             agree(&store, &objects, &secret).await;
+            let reader = Reader::open(&objects, &secret).unwrap();
+            assert_eq!(reader.check_segments(), Ok(0));
         });
     }
 }

@@ -10,9 +10,12 @@ mod restore;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use backup::{BackupArgs, InitArgs};
+pub(crate) use backup::{BackupArgs, InitArgs, SyncCheckArgs};
 pub(crate) use browse::{FindArgs, LsArgs, SnapshotFilter, SnapshotsArgs};
-pub(crate) use care::{CheckArgs, CopyArgs, StatsArgs};
+pub(crate) use care::{
+    CheckArgs, CopyArgs, PruneArgs, PruneHow, RepairArgs, RetentionArgs, RetentionCommand,
+    StatsArgs,
+};
 pub(crate) use global::GlobalArgs;
 pub(crate) use key::{AddKeyArgs, ChangeKeyArgs, KeepArgs, KeyArgs, KeyCommand, RemoveKeyArgs};
 pub(crate) use restore::{Conflict, RestoreArgs};
@@ -48,6 +51,8 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Back up what changed since the last run
     Backup(BackupArgs),
+    /// Compare the whole tenant with the catalog, and repair what differs
+    SyncCheck(SyncCheckArgs),
     /// List the snapshots in a store
     Snapshots(SnapshotsArgs),
     /// List what is in a snapshot
@@ -58,6 +63,12 @@ pub(crate) enum Command {
     Restore(RestoreArgs),
     /// Check that everything in a store can be read
     Check(CheckArgs),
+    /// Bring back what is damaged, where somebody still has it
+    Repair(RepairArgs),
+    /// Show which snapshots are kept and why, or forget the others
+    Retention(RetentionArgs),
+    /// Remove what nothing needs
+    Prune(PruneArgs),
     /// Measure what a store holds and takes
     Stats(StatsArgs),
     /// Copy snapshots into another store, or bring a replica up to date
@@ -77,7 +88,10 @@ pub(crate) enum Command {
 impl Command {
     /// Tells whether a first Ctrl-C lets the command come to a clean end by itself.
     pub(crate) fn stops_gracefully(&self) -> bool {
-        matches!(self, Self::Backup(_) | Self::Restore(_))
+        matches!(
+            self,
+            Self::Backup(_) | Self::SyncCheck(_) | Self::Restore(_)
+        )
     }
 }
 

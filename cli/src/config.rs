@@ -28,6 +28,27 @@ pub(crate) struct Config {
     pub(crate) selection: Selection,
     #[serde(default)]
     pub(crate) parallelism: Parallelism,
+    #[serde(default)]
+    pub(crate) sync_check: SyncCheck,
+    #[serde(default)]
+    pub(crate) retention: Retention,
+}
+
+/// Which snapshots are kept; without any rule all are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Retention {
+    pub(crate) keep_last: u32,
+    pub(crate) keep_within_days: u32,
+    pub(crate) hourly: u32,
+    pub(crate) daily: u32,
+    pub(crate) weekly: u32,
+    pub(crate) monthly: u32,
+    pub(crate) yearly: u32,
+    /// Snapshots that are kept whatever the rules say, by id or its first digits.
+    pub(crate) pins: Vec<String>,
+    /// Owners, or resources, of whom every snapshot is kept.
+    pub(crate) hold: Vec<String>,
 }
 
 /// Which tenant, and as whom.
@@ -92,6 +113,20 @@ pub(crate) enum Users {
 pub(crate) struct Parallelism {
     pub(crate) resources: usize,
     pub(crate) requests_per_resource: usize,
+}
+
+/// How often the Data Synchronization Check is made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct SyncCheck {
+    /// Days from one check to the next; 0 disables it.
+    pub(crate) interval_days: u32,
+}
+
+impl Default for SyncCheck {
+    fn default() -> Self {
+        Self { interval_days: 60 }
+    }
 }
 
 impl Default for CloudChoice {

@@ -101,6 +101,17 @@ pub(crate) async fn select(
     by_prefix(entries, selector)
 }
 
+/// Returns the one snapshot whose id begins with `prefix`.
+pub(crate) async fn select_one(open: &OpenStore, prefix: &str) -> Result<SnapshotEntry> {
+    let mut found = by_prefix(open.snapshots().await?, prefix)?;
+    found.pop().ok_or_else(|| unknown_snapshot(prefix))
+}
+
+fn unknown_snapshot(prefix: &str) -> Failure {
+    Failure::new(Exit::Failed, format!("there is no snapshot {prefix}"))
+        .next("list them with: m365-backup snapshots")
+}
+
 fn by_prefix(entries: Vec<SnapshotEntry>, prefix: &str) -> Result<Vec<SnapshotEntry>> {
     let prefix = prefix.to_lowercase();
     let mut found: Vec<SnapshotEntry> = entries
@@ -109,10 +120,7 @@ fn by_prefix(entries: Vec<SnapshotEntry>, prefix: &str) -> Result<Vec<SnapshotEn
         .collect();
     match found.len() {
         1 => Ok(found),
-        0 => Err(
-            Failure::new(Exit::Failed, format!("there is no snapshot {prefix}"))
-                .next("list them with: m365-backup snapshots"),
-        ),
+        0 => Err(unknown_snapshot(&prefix)),
         count => {
             found.truncate(SHOWN_MAX);
             let ids: Vec<String> = found.iter().map(|entry| entry.id.to_string()).collect();

@@ -167,3 +167,129 @@ fn figures_add_up_and_a_sample_says_how_sure_it_is() {
     let said = world.run(&["check", "--sample", "0"]).assert(2);
     assert!(said.err.contains("no share to check"), "{}", said.err);
 }
+
+#[test]
+fn a_synchronization_check_of_a_quiet_tenant_finds_no_drift() {
+    let world = World::with_store(47);
+    world.run(&["backup", "-q"]).assert(0);
+    world.tenant().change(&ChangeSpec {
+        amount: 40,
+        ..ChangeSpec::default()
+    });
+    let said = world.run(&["sync-check", "--dry-run", "--json"]).assert(0);
+    let dry = said.summary()["drift"].clone();
+    let seen = |value: &serde_json::Value| value["listed"].as_u64().unwrap();
+    assert!(seen(&dry) > 0);
+    for kind in ["missing", "stale", "surplus", "containers", "disproved"] {
+        assert_eq!(dry[kind], 0, "{kind}: {dry}");
+    }
+    assert_eq!(dry["repaired"], false);
+    let said = world.run(&["sync-check"]).assert(0);
+    assert!(
+        said.out.contains("catalog and service agree"),
+        "{}",
+        said.out
+    );
+    let fresh = world.run(&["backup", "--json"]).assert(0).summary();
+    assert_eq!(fresh["drift"], serde_json::Value::Null, "it is not due yet");
+}
+
+#[test]
+fn what_is_forgotten_frees_its_space_and_the_rest_restores() {
+    let world = World::with_store(48);
+    world.run(&["backup", "-q"]).assert(0);
+    for seed in 2..5 {
+        world.tenant().change(&ChangeSpec { seed, amount: 60 });
+        world.run(&["backup", "-q"]).assert(0);
+    }
+    let before = world.contents();
+    let set = world.path("set.toml");
+    let text = fs::read_to_string(&set).unwrap();
+
+    let said = world.run(&["retention", "plan"]).assert(2);
+    assert!(said.err.contains("has no retention policy"), "{}", said.err);
+    fs::write(&set, format!("{text}\n[retention]\nkeep-last = 1\n")).unwrap();
+    let plan = world
+        .run(&["retention", "plan", "--json"])
+        .assert(0)
+        .summary();
+    let forgotten = plan["forgotten"].as_u64().unwrap();
+    assert!(forgotten > 0);
+
+    let all = world.run(&["snapshots", "--json"]).assert(0).objects();
+    let pinned = all[0]["id"].as_str().unwrap()[..12].to_owned();
+    let pins = format!("{text}\n[retention]\nkeep-last = 1\npins = ['{pinned}']\n");
+    fs::write(&set, pins).unwrap();
+    let said = world.run(&["retention", "apply"]).assert(2);
+    assert!(said.err.contains("--yes"), "{}", said.err);
+    world.run(&["retention", "apply", "--dry-run"]).assert(0);
+    let said = world
+        .run(&["retention", "apply", "--yes", "--json"])
+        .assert(0);
+    let applied = said.summary();
+    assert_eq!(applied["outcome"], "done");
+    assert_eq!(
+        applied["forgotten"].as_array().unwrap().len() as u64,
+        forgotten - 1
+    );
+    let left = world.run(&["snapshots", "--json"]).assert(0).summary();
+    assert_eq!(
+        left["snapshots"].as_u64().unwrap(),
+        all.len() as u64 - 1 - (forgotten - 1)
+    );
+    assert_eq!(world.contents(), before, "the newest state is untouched");
+    world.run(&["check", "--all-data"]).assert(0);
+
+    let said = world
+        .run(&["prune", "--forget", &pinned, "--dry-run"])
+        .assert(0);
+    assert!(said.out.contains("nothing"), "a pin holds: {}", said.out);
+    fs::write(&set, &text).unwrap();
+    world
+        .run(&["prune", "--forget", &pinned, "--yes"])
+        .assert(0);
+    world.run(&["check", "--all-data"]).assert(0);
+    world.run(&["backup", "-q"]).assert(0);
+}
+
+#[test]
+fn a_damaged_pack_comes_back_from_a_replica_or_is_named_and_fetched_again() {
+    let world = World::with_store(49);
+    world.run(&["backup", "-q"]).assert(0);
+    let made = ["init", "--replica-of", "store", "--store", "replica"];
+    world.run(&made).assert(0);
+    let before = world.contents();
+    let damage = || {
+        let packs = world.packs("store");
+        let largest = packs
+            .iter()
+            .max_by_key(|pack| fs::metadata(pack).unwrap().len());
+        let mut bytes = fs::read(largest.unwrap()).unwrap();
+        let half = bytes.len() / 2;
+        bytes[1000..half].iter_mut().for_each(|byte| *byte ^= 0x55);
+        fs::write(largest.unwrap(), bytes).unwrap();
+    };
+    damage();
+    world.run(&["check", "--all-data"]).assert(1);
+    let dry = world
+        .run(&["repair", "--dry-run", "--from", "replica"])
+        .assert(0);
+    assert!(dry.out.contains("to repair"), "{}", dry.out);
+    world
+        .run(&["repair", "--yes", "--from", "replica"])
+        .assert(0);
+    assert_eq!(world.contents(), before);
+
+    let alone = World::with_store(50);
+    alone.run(&["backup", "-q"]).assert(0);
+    let intact = alone.contents();
+    let packs = alone.packs("store");
+    let largest = packs
+        .iter()
+        .max_by_key(|pack| fs::metadata(pack).unwrap().len());
+    fs::remove_file(largest.unwrap()).unwrap();
+    let said = alone.run(&["repair", "--yes"]).assert(3);
+    assert!(said.out.contains("lost:"), "{}", said.out);
+    alone.run(&["backup", "-q"]).assert(0);
+    assert_eq!(alone.contents(), intact, "the service still had it");
+}

@@ -51,8 +51,8 @@ impl AuthorizedTransport {
     /// Sends a request with a bearer token.
     ///
     /// After an answer of 401 the token is renewed once, with the claims that the answer demands if
-    /// it does, and the request sent again, provided its body was whole in memory; the answer to that is returned whatever it is. An `Authorization`
-    /// header of the caller is replaced.
+    /// it does, and the request sent again, provided its body was whole in memory; the answer to
+    /// that is returned whatever it is. An `Authorization` header of the caller is replaced.
     ///
     /// *Errors*: [`ErrorKind::OriginRefused`] before a token is asked for; those of the token
     /// provider and of the transport.

@@ -66,7 +66,7 @@ impl Outputs {
                 let broken = std::panic::AssertUnwindSafe(error);
                 let panic = std::panic::catch_unwind(|| {
                     let whole = broken;
-                    Err::<(), _>(whole.0).unwrap();
+                    panic!("{:?}", whole.0);
                 });
                 let message = panic.unwrap_err();
                 let message = message.downcast_ref::<String>().unwrap();

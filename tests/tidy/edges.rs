@@ -53,8 +53,8 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("oauth2", &["m365-auth"], "tokens have one source"),
     (
         "clap",
-        &["m365-backup"],
-        "only the cli knows a command line",
+        &["m365-backup", "m365-simulator"],
+        "only programs know a command line",
     ),
     (
         "indicatif",
@@ -67,7 +67,11 @@ const FENCED: &[(&str, &[&str], &str)] = &[
         &["m365-backup"],
         "a library never installs a subscriber",
     ),
-    ("aes-gcm", &["backup-store"], "sealing has one place"),
+    (
+        "aes-gcm",
+        &["backup-store", "m365-auth"],
+        "the store seals, and the token file",
+    ),
     (
         "quick-xml",
         &["m365-ews", "m365-simulator"],

@@ -225,7 +225,7 @@ impl Forger {
 }
 
 /// Reads a tree to its end, or to an error; `None` after more entries than anyone waits for.
-async fn scan(store: &Store, root: &TreeRoot) -> Option<crate::Result<u64>> {
+async fn scan(store: &Store, root: &TreeRoot) -> Option<Result<u64>> {
     let mut scan = Scan::new(store, root, ..);
     let mut count = 0;
     while let Some(entry) = scan.next().await {
@@ -296,7 +296,7 @@ fn a_tree_that_repeats_itself_is_checked_once() {
         // Nodes that overlap: the second child begins with everything of the first.
         let mut left = forger.leaf(b"a").await;
         let mut whole = forger.leaf(b"b").await;
-        let (mut of_left, mut of_whole) = (1u64, 1u64);
+        let (of_left, mut of_whole) = (1u64, 1u64);
         for level in 1..=tree::LEVEL_MAX {
             let next_left = forger.node(level, &[(b"a", left, of_left)]).await;
             let records: [(&[u8], ChunkId, u64); 2] =
@@ -304,7 +304,6 @@ fn a_tree_that_repeats_itself_is_checked_once() {
             whole = forger.node(level, &records).await;
             of_whole += of_left;
             left = next_left;
-            of_left *= 1;
         }
         let root = TreeRoot {
             node: whole,

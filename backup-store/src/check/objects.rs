@@ -3,6 +3,7 @@
 use super::Checker;
 use super::report::{CheckPhase, RemarkKind, chain};
 use crate::pack::pack_id;
+use crate::rounds::parse_round_name;
 use crate::seal::ObjectKind;
 use crate::slots::parse_slot_name;
 use crate::{LeaseId, ObjectInfo, ObjectName, Result, RunId};
@@ -12,7 +13,8 @@ use crate::{LeaseId, ObjectInfo, ObjectName, Result, RunId};
 enum Named {
     /// Read when the store is opened, or by a check of its own.
     Known,
-    Lease,
+    /// A small object that nothing else reads.
+    Sealed(ObjectKind),
     Foreign,
 }
 
@@ -42,11 +44,14 @@ impl Checker<'_> {
 
     /// Reads the small objects that nothing else reads.
     pub(super) async fn small_objects(&mut self) -> Result<()> {
-        let listed = self.store.backend().list("leases/").await?;
+        let mut listed = Vec::new();
+        for folder in ["leases/", "acks/", "gc/", "breaks/"] {
+            listed.extend(self.store.backend().list(folder).await?);
+        }
         let total = Some(listed.len() as u64);
         for (done, info) in (1..).zip(&listed) {
-            if named(&info.name) == Named::Lease {
-                self.open(info, ObjectKind::Lease).await;
+            if let Named::Sealed(kind) = named(&info.name) {
+                self.open(info, kind).await;
             }
             self.report_progress(CheckPhase::Objects, done, total);
         }
@@ -81,13 +86,14 @@ fn named(name: &ObjectName) -> Named {
         "segments" | "replica" => known(id(rest)),
         "snaps" => known(parse_slot_name(name).is_some()),
         "runs" => known(pair(&id, &id)),
-        "acks" => known(pair(&id, &number)),
-        "gc" => known(pair(&number, &|stage| {
-            matches!(stage, "plan" | "verdict" | "done")
-        })),
+        "acks" if pair(&id, &number) => Named::Sealed(ObjectKind::Ack),
+        "gc" => match parse_round_name(name) {
+            Some((_, part)) => Named::Sealed(part.kind()),
+            None => Named::Foreign,
+        },
         "probe" => known(pair(&id, &number)),
-        "breaks" => known(id(rest)),
-        "leases" if rest.parse::<LeaseId>().is_ok() => Named::Lease,
+        "breaks" if id(rest) => Named::Sealed(ObjectKind::BrokenLease),
+        "leases" if rest.parse::<LeaseId>().is_ok() => Named::Sealed(ObjectKind::Lease),
         _ => Named::Foreign,
     }
 }
@@ -112,14 +118,20 @@ mod tests {
             format!("segments/{id}"),
             format!("snaps/{id}.12"),
             format!("runs/{id}.{id}"),
-            format!("acks/{id}.4"),
-            "gc/7.verdict".to_owned(),
             format!("probe/{id}.2"),
         ];
         for name in ours {
             assert_eq!(named(name.clone()), Named::Known, "{name}");
         }
-        assert_eq!(named(format!("leases/{id}")), Named::Lease);
+        let sealed = [
+            (format!("leases/{id}"), ObjectKind::Lease),
+            (format!("acks/{id}.4"), ObjectKind::Ack),
+            ("gc/7.verdict".to_owned(), ObjectKind::Verdict),
+            (format!("breaks/{id}"), ObjectKind::BrokenLease),
+        ];
+        for (name, kind) in sealed {
+            assert_eq!(named(name.clone()), Named::Sealed(kind), "{name}");
+        }
         let foreign = [
             "readme.txt".to_owned(),
             "epochs/03".to_owned(),

@@ -89,7 +89,8 @@ impl Checker<'_> {
         (*greatest, *count) = (number.max(*greatest), *count + 1);
         // Read as it is stored: a local copy may be better than that.
         let read = async {
-            let sealed = self.store.backend().get(&info.name, None).await?;
+            let range = 0..ObjectKind::Slot.sealed_limit();
+            let sealed = self.store.backend().get(&info.name, Some(range)).await?;
             self.store.open_slot(&info.name, sealed).await
         };
         match read.await {

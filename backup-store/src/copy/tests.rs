@@ -8,9 +8,12 @@ use super::*;
 use crate::example_store::{
     Contents, Sample, open, options, read_all, run, sample, writer_options,
 };
+use crate::pack::pack_name;
+use crate::rounds::{Done, RoundNumber, RoundPart, round_name};
+use crate::slots::slot_name;
 use crate::{
-    Backend, CheckDepth, CreateOptions, KdfParams, MemoryBackend, ObjectName, Passphrase, RunId,
-    SnapshotId, Store,
+    Backend, CheckDepth, CreateOptions, KdfParams, MemoryBackend, ObjectName, PackId, Passphrase,
+    RunId, SnapshotId, Store,
 };
 
 async fn foreign() -> (MemoryBackend, Store) {
@@ -260,5 +263,120 @@ fn a_damaged_object_is_not_copied_into_a_replica() {
             assert_eq!(report.damaged[0].0, name);
             assert!(there.get(&name, None).await.is_err());
         }
+    });
+}
+
+/// Ends a round of prune by hand: the snapshots of the first run are forgotten, and a pack that
+/// nobody needs is swept.
+async fn end_round(primary: &Store, garbage: PackId) -> Vec<ObjectName> {
+    let first = primary.snapshots().await.unwrap();
+    let first = first.iter().filter(|entry| entry.snapshot.parent.is_none());
+    let places: Vec<_> = first.map(|entry| (entry.lease, entry.slot)).collect();
+    let mut gone = crate::rounds::SlotSet::new();
+    for (lease, slot) in &places {
+        gone.entry(*lease).or_default().insert(*slot);
+    }
+    let done = Done {
+        round: RoundNumber::new(1),
+        dead: [garbage].into(),
+        gone,
+        ..Done::default()
+    };
+    let name = round_name(done.round, RoundPart::Done).unwrap();
+    let kind = RoundPart::Done.kind();
+    primary
+        .put_object(kind, &name, done.encode())
+        .await
+        .unwrap();
+    let slots = places
+        .iter()
+        .map(|(lease, slot)| slot_name(lease, *slot).unwrap());
+    let deleted: Vec<_> = slots.chain([pack_name(&garbage).unwrap()]).collect();
+    for name in &deleted {
+        primary.backend().delete(name).await.unwrap();
+    }
+    deleted
+}
+
+async fn write_garbage(primary: &Store) -> PackId {
+    let spool = tempfile::tempdir().unwrap();
+    let writer = writer_options(spool.path(), RunId::from_bytes([53; 16]));
+    let writer = primary.begin(writer).await.unwrap();
+    let gatherer = writer.gatherer();
+    let class = crate::ContentClass::Binary;
+    gatherer.put(class, b"nobody needs this").await.unwrap();
+    let receipt = gatherer.commit().await.unwrap();
+    writer.end().await.unwrap();
+    receipt.packs[0]
+}
+
+#[test]
+fn what_the_primary_forgets_is_forgotten_or_kept_as_the_options_say() {
+    run(async {
+        let sample = sample().await;
+        let primary = sample.reopen(&sample.backend(), 1).await.unwrap();
+        let garbage = write_garbage(&primary).await;
+        let (_, following) = replica(&sample, &primary).await;
+        let (_, keeping) = replica(&sample, &primary).await;
+        let follow = ReplicaOptions::default();
+        let keep = ReplicaOptions {
+            follow_deletions: false,
+        };
+        primary
+            .fill_replica(&following, follow, &|_| {})
+            .await
+            .unwrap();
+        primary.fill_replica(&keeping, keep, &|_| {}).await.unwrap();
+        let deleted = end_round(&primary, garbage).await;
+        primary.read_rounds().await.unwrap();
+        let report = primary
+            .fill_replica(&following, follow, &|_| {})
+            .await
+            .unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(report.deleted.objects, deleted.len() as u64);
+        for name in &deleted {
+            let found = following.backend().get(name, None).await;
+            assert_eq!(
+                found.unwrap_err().kind(),
+                crate::ErrorKind::NotFound,
+                "{name}"
+            );
+        }
+        assert_eq!(following.snapshots().await.unwrap().len(), 2);
+        let check = following.check(CheckDepth::AllData, &|_| {}).await.unwrap();
+        assert!(check.harms_nothing(), "{:?}", check.problems);
+        let again = primary
+            .fill_replica(&following, follow, &|_| {})
+            .await
+            .unwrap();
+        assert_eq!(again.deleted.objects, 0);
+        let report = primary.fill_replica(&keeping, keep, &|_| {}).await.unwrap();
+        assert_eq!(report.deleted.objects, 0);
+        assert_eq!(keeping.snapshots().await.unwrap().len(), 4);
+        assert_eq!(everything(&keeping).await, sample.contents);
+    });
+}
+
+#[test]
+fn a_replica_with_rounds_of_its_own_does_not_follow() {
+    run(async {
+        let sample = sample().await;
+        let primary = sample.reopen(&sample.backend(), 1).await.unwrap();
+        let garbage = write_garbage(&primary).await;
+        let (_, there) = replica(&sample, &primary).await;
+        let options = ReplicaOptions::default();
+        primary
+            .fill_replica(&there, options, &|_| {})
+            .await
+            .unwrap();
+        end_round(&there, garbage).await;
+        let report = primary
+            .fill_replica(&there, options, &|_| {})
+            .await
+            .unwrap();
+        let conflicts: Vec<_> = report.conflicts.iter().map(ObjectName::as_str).collect();
+        assert_eq!(conflicts, ["gc/1.done"]);
+        assert_eq!(there.snapshots().await.unwrap().len(), 2);
     });
 }

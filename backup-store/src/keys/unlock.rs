@@ -122,8 +122,8 @@ macro_rules! unlocks {
 
 unlocks!(Passphrase, RecoveryCode, KeyFile);
 
-impl From<&Unlock> for Unlock {
-    fn from(unlock: &Unlock) -> Self {
+impl From<&Self> for Unlock {
+    fn from(unlock: &Self) -> Self {
         unlock.clone()
     }
 }

@@ -175,6 +175,17 @@ impl Spools {
         self.lock().chunks.get(id).map(|(pack, _)| *pack)
     }
 
+    /// Lists the packs that are closed, uploaded or not, and in no segment yet.
+    pub(crate) fn closed(&self) -> Vec<Arc<OpenPack>> {
+        let state = self.lock();
+        state
+            .full
+            .iter()
+            .chain(&state.uploaded)
+            .map(Arc::clone)
+            .collect()
+    }
+
     /// Tells whether a pack is here.
     pub(crate) fn holds(&self, pack: &PackId) -> bool {
         self.lock().packs.contains_key(pack)

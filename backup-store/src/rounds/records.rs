@@ -48,13 +48,16 @@ impl Plan {
     }
 }
 
-/// `gc/e.verdict`: exactly what round e deletes. *Shape*: layout, round, snapshots, slots,
-/// segments, packs.
+/// `gc/e.verdict`: exactly what round e deletes. *Shape*: layout, round, snapshots forgotten,
+/// snapshots left, slots, segments, packs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Verdict {
     pub(crate) round: RoundNumber,
     /// Snapshots that do not exist from now on.
     pub(crate) forget: BTreeSet<SnapshotId>,
+    /// Forgotten snapshots, of this round or earlier ones, whose slot objects stay for the sake of
+    /// others in them.
+    pub(crate) left: BTreeSet<SnapshotId>,
     /// Slot objects in which nothing is left.
     pub(crate) slots: SlotSet,
     /// Segments that nothing needs.
@@ -67,6 +70,7 @@ impl Verdict {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut encoder = begin(self.round);
         put_ids(&mut encoder, self.forget.iter().map(SnapshotId::as_bytes));
+        put_ids(&mut encoder, self.left.iter().map(SnapshotId::as_bytes));
         put_slots(&mut encoder, &self.slots);
         encoder.varint(self.segments.len() as u64);
         for name in &self.segments {
@@ -79,6 +83,7 @@ impl Verdict {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let (mut decoder, round) = open("verdict", bytes)?;
         let forget = take_ids(&mut decoder, SnapshotId::from_bytes)?;
+        let left = take_ids(&mut decoder, SnapshotId::from_bytes)?;
         let slots = take_slots(&mut decoder)?;
         let names = decoder.list(2, |decoder| {
             let name = decoder.text()?;
@@ -92,6 +97,7 @@ impl Verdict {
         Ok(Self {
             round,
             forget,
+            left,
             slots,
             segments: names.into_iter().collect(),
             packs,
@@ -280,13 +286,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_record_survives_being_written_and_read(
-            round: u32, forget in snapshots(), slots in slots(), packs in packs(),
+            round: u32, forget in snapshots(), left in snapshots(), slots in slots(), packs in packs(),
             names in prop::collection::btree_set("segments/[0-9a-f]{8}", 0..4),
         ) {
             let round = RoundNumber::new(round);
             let segments = names.iter().map(|name| ObjectName::new(name.clone()).unwrap());
             let verdict = Verdict {
-                round, forget: forget.clone(), slots: slots.clone(), segments: segments.collect(),
+                round, forget: forget.clone(), left: left.clone(), slots: slots.clone(), segments: segments.collect(),
                 packs: packs.clone(),
             };
             prop_assert_eq!(Verdict::decode(&verdict.encode()).unwrap(), verdict);

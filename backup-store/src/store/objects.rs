@@ -103,7 +103,8 @@ impl Store {
 
     /// Reads and opens a small object.
     pub(crate) async fn get_object(&self, kind: ObjectKind, name: &ObjectName) -> Result<Vec<u8>> {
-        let sealed = self.backend().get(name, None).await?;
+        let range = 0..kind.sealed_limit();
+        let sealed = self.backend().get(name, Some(range)).await?;
         self.open_sealed(kind, name, sealed).await
     }
 

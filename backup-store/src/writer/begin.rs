@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::rules::{BeginStep, References, begin_order};
 use super::slot_writer::{SlotWriter, fence};
 use super::{Inner, Writer, WriterOptions};
 use crate::backend::ObjectName;
@@ -15,14 +16,24 @@ use crate::id::{LeaseId, RunId};
 use crate::offload::offload;
 use crate::pack::spools::Spools;
 use crate::seal::ObjectKind;
+use crate::slots::SlotListing;
 use crate::store::{Resolved, Store};
 
 /// What a lease object says.
 #[derive(Debug, Serialize, Deserialize)]
-struct Lease {
+pub(crate) struct Lease {
     lease: LeaseId,
     run: RunId,
-    adopts: Vec<LeaseId>,
+    pub(crate) adopts: Vec<LeaseId>,
+}
+
+impl Lease {
+    /// Reads a lease object.
+    pub(crate) fn decode(name: &ObjectName, plain: &[u8]) -> Result<Self> {
+        serde_json::from_slice(plain).map_err(|cause| {
+            Error::damaged(format_args!("object {name}"), "its record").with_source(cause)
+        })
+    }
 }
 
 impl Store {
@@ -41,11 +52,26 @@ impl Store {
         let spool_lock = offload(self.offload().as_ref(), lock).await??;
         self.learn_epochs().await?;
         let lease = LeaseId::random(self.environment().as_ref())?;
-        self.put_lease(lease, &options).await?;
-        for adopted in &options.adopts {
-            fence(self, adopted).await?;
+        let mut references = References::default();
+        let mut listing = SlotListing::default();
+        for step in begin_order() {
+            match step {
+                BeginStep::PutLease => self.put_lease(lease, &options).await?,
+                BeginStep::FenceAdopted => {
+                    for adopted in &options.adopts {
+                        fence(self, adopted).await?;
+                    }
+                }
+                BeginStep::ReadRounds => references = References::new(self.read_rounds().await?),
+                BeginStep::Acknowledge => {
+                    if let Some(round) = references.unacknowledged() {
+                        self.put_ack(lease, round).await?;
+                        references.acknowledged(round);
+                    }
+                }
+                BeginStep::ListSlots => listing = self.list_slots().await?,
+            }
         }
-        let listing = self.list_slots().await?;
         self.refresh_index().await?;
         let spools = self.recover_spools(options.spool_dir, lease).await?;
         let token = listing.greatest_token().saturating_add(1);
@@ -54,11 +80,13 @@ impl Store {
             lease,
             token,
             listing,
+            references: std::sync::Mutex::new(references),
             spools: Arc::new(spools),
             uploading: tokio::sync::Mutex::new(()),
             slots: tokio::sync::Mutex::new(SlotWriter::new(lease)),
             spool_lock: std::sync::Mutex::new(Some(spool_lock)),
         }));
+        writer.reseal_absent().await?;
         writer.flush().await?;
         Ok(writer)
     }

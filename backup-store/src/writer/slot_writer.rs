@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 
 use super::Writer;
+use super::rules::{Closed, SlotAnswer, SlotOrder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, SnapshotId};
 use crate::seal::ObjectKind;
@@ -18,31 +19,22 @@ const FENCE_TRIES: u32 = 100_000;
 #[derive(Debug)]
 pub(super) struct SlotWriter {
     lease: LeaseId,
-    next: u32,
+    order: SlotOrder,
     /// Sealed bytes whose put has not been answered: the same bytes are sent again.
     doubtful: Option<(Bytes, Slot)>,
-    closed: Option<Closed>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closed {
-    Ended,
-    Fenced,
-    Cloned,
 }
 
 impl SlotWriter {
     pub(super) fn new(lease: LeaseId) -> Self {
         Self {
             lease,
-            next: 0,
+            order: SlotOrder::default(),
             doubtful: None,
-            closed: None,
         }
     }
 
     fn check_open(&self) -> Result<()> {
-        let words = match self.closed {
+        let words = match self.order.closed {
             None => return Ok(()),
             Some(Closed::Ended) => {
                 let words = format!("lease {}: already ended", self.lease);
@@ -61,7 +53,7 @@ impl SlotWriter {
     async fn put(&mut self, store: &Store, slot: Slot) -> Result<()> {
         self.settle(store).await?;
         self.check_open()?;
-        let name = slot_name(&self.lease, self.next)?;
+        let name = slot_name(&self.lease, self.order.next)?;
         let sealed = store.seal(ObjectKind::Slot, &name, slot.encode()).await?;
         self.doubtful = Some((sealed, slot));
         self.settle(store).await
@@ -72,7 +64,7 @@ impl SlotWriter {
         let Some((sealed, slot)) = &self.doubtful else {
             return Ok(());
         };
-        let name = slot_name(&self.lease, self.next)?;
+        let name = slot_name(&self.lease, self.order.next)?;
         match put_resolved(store.backend().as_ref(), &name, sealed.clone()).await? {
             Resolved::Ours => {
                 let found = store.backend().get(&name, None).await?;
@@ -82,20 +74,17 @@ impl SlotWriter {
                         "just written",
                     ));
                 }
-                if slot.is_closing() {
-                    self.closed = Some(Closed::Ended);
-                }
-                self.next += 1;
+                self.order.answered(slot.is_closing(), SlotAnswer::Ours);
                 self.doubtful = None;
                 Ok(())
             }
             Resolved::Other(found) => {
-                let fenced = store.open_slot(&name, found).await?.is_closing();
-                self.closed = Some(if fenced {
-                    Closed::Fenced
+                let answer = if store.open_slot(&name, found).await?.is_closing() {
+                    SlotAnswer::Closing
                 } else {
-                    Closed::Cloned
-                });
+                    SlotAnswer::Foreign
+                };
+                self.order.answered(slot.is_closing(), answer);
                 self.doubtful = None;
                 self.check_open()
             }
@@ -169,7 +158,7 @@ impl Writer {
 }
 
 /// Ends the lease of a writer that is gone, unless it has ended; its snapshots stay.
-pub(super) async fn fence(store: &Store, lease: &LeaseId) -> Result<()> {
+pub(crate) async fn fence(store: &Store, lease: &LeaseId) -> Result<()> {
     let listed = store.backend().list(&format!("snaps/{lease}.")).await?;
     let numbers = listed.iter().filter_map(|info| parse_slot_name(&info.name));
     let last = numbers.map(|(_, number)| number).max();

@@ -102,6 +102,9 @@ impl Writer {
             self.0.spools.forget(&packs)?;
         }
         let (name, segment) = store.put_segment(segment).await?;
+        for pack in &segment.packs {
+            self.references().written(*pack);
+        }
         store.load_segment(&name, segment).await?;
         let spools = Arc::clone(&self.0.spools);
         offload(store.offload().as_ref(), move || spools.forget(&packs)).await?

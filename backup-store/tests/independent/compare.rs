@@ -24,6 +24,7 @@ pub async fn objects_of(backend: &MemoryBackend) -> Objects {
 /// Where the two differ, or the independent reader finds something wrong.
 pub async fn agree(store: &Store, objects: &Objects, secret: &Secret) -> usize {
     let reader = Reader::open(objects, secret).unwrap();
+    assert!(reader.trouble.is_empty(), "{:?}", reader.trouble);
     reader.check_segments().unwrap();
     let listed = store.snapshots().await.unwrap();
     let mut found = reader.snapshots().unwrap();

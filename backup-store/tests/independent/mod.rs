@@ -8,6 +8,10 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::precedence,
     reason = "each test uses its own share"
 )]
 
@@ -45,6 +49,8 @@ pub struct Reader<'a> {
     dead: Vec<Id>,
     rounds: records::Rounds,
     places: BTreeMap<Hash, Vec<Place>>,
+    /// Packs whose tables cannot be read, each with the cause.
+    pub trouble: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -57,6 +63,7 @@ impl<'a> Reader<'a> {
             dead: Vec::new(),
             rounds: records::Rounds::default(),
             places: BTreeMap::new(),
+            trouble: Vec::new(),
         };
         reader.rounds = reader.read_rounds()?;
         reader.dead = reader.rounds.dead.clone();

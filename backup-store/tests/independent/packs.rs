@@ -45,8 +45,13 @@ impl Reader<'_> {
             .map(|(name, _)| name.clone())
             .collect();
         for name in names {
-            let failed = |cause: String| format!("object {name}: {cause}");
-            let (id, places) = self.table(&name).map_err(failed)?;
+            let (id, places) = match self.table(&name) {
+                Ok(table) => table,
+                Err(cause) => {
+                    self.trouble.push(format!("object {name}: {cause}"));
+                    continue;
+                }
+            };
             if self.dead.contains(&id) {
                 continue;
             }
@@ -135,11 +140,20 @@ impl Reader<'_> {
         Ok((id, places))
     }
 
-    /// 9: the plaintext of a chunk, checked by its id.
+    /// 9: the plaintext of a chunk, checked by its id; every place is tried.
     pub fn chunk(&self, id: &Hash) -> Answer<Vec<u8>> {
-        let failed = |cause: &str| format!("chunk {}: {cause}", hex(id));
-        let place = self.places.get(id).and_then(|places| places.first());
-        let place = place.ok_or_else(|| failed("it is in no pack"))?;
+        let mut trouble = "it is in no pack".to_owned();
+        for place in self.places.get(id).into_iter().flatten() {
+            match self.chunk_at(place) {
+                Ok(chunk) if self.keys.chunk_name(&chunk) == *id => return Ok(chunk),
+                Ok(_) => trouble = "its bytes have another id".to_owned(),
+                Err(cause) => trouble = cause,
+            }
+        }
+        Err(format!("chunk {}: {trouble}", hex(id)))
+    }
+
+    fn chunk_at(&self, place: &Place) -> Answer<Vec<u8>> {
         let hex = hex(&place.pack);
         let (_, pack) = self.pack(&format!("packs/{}/{hex}", &hex[..2]))?;
         let block = pack.message(
@@ -151,12 +165,7 @@ impl Reader<'_> {
         let (codec, length) = (cursor.u8()?, cursor.u32()?);
         let plain = inflate(codec, &block[5..], length as usize)?;
         let end = (place.start + place.length) as usize;
-        let chunk = plain
-            .get(place.start as usize..end)
-            .ok_or_else(|| failed("outside its block"))?;
-        if self.keys.chunk_name(chunk) != *id {
-            return Err(failed("its bytes have another id"));
-        }
-        Ok(chunk.to_vec())
+        let chunk = plain.get(place.start as usize..end);
+        Ok(chunk.ok_or("it lies outside its block")?.to_vec())
     }
 }

@@ -38,6 +38,26 @@ pub(crate) struct InitArgs {
     pub(crate) replica_of: Option<PathBuf>,
 }
 
+/// Arguments of `sync-check`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every id and change key of what is selected is listed and compared with the catalog, without
+the cursors that backups go by. A backup does this by itself when it is due: every 60 days,
+or as `sync-check.interval-days` in the config says.
+
+Examples:
+  m365-backup sync-check --config contoso.toml --dry-run
+  m365-backup sync-check --config contoso.toml"
+)]
+pub(crate) struct SyncCheckArgs {
+    #[command(flatten)]
+    pub(crate) what: BackupArgs,
+
+    /// Report what differs, and repair nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

@@ -1,8 +1,8 @@
-//! Arguments of the commands that look after a store: check, stats, copy.
+//! Arguments of the commands that look after a store: check, stats, copy, repair, prune, retention.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::SnapshotFilter;
 
@@ -71,4 +71,91 @@ pub(crate) struct CopyArgs {
     /// Delete nothing from a replica, whatever was deleted from the store
     #[arg(long)]
     pub(crate) keep_deleted: bool,
+}
+
+/// Arguments of `repair`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "All data is read first, and nothing is overwritten: what comes back is stored again, and
+snapshots that lost something are published again with those items in quarantine.
+
+Examples:
+  m365-backup repair --store /srv/backup/contoso --dry-run
+  m365-backup repair --store /srv/backup/contoso --from /mnt/replica"
+)]
+pub(crate) struct RepairArgs {
+    /// Replica to take from what is damaged here; may be given several times, the best first
+    #[arg(long, value_name = "PATH")]
+    pub(crate) from: Vec<PathBuf>,
+
+    /// Show what would be repaired, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Repair without a question
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// Arguments of `prune`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Runs beside backups and other prunes, on any machine. What a backup at work may still need is
+deleted by a later call, after that backup has come to a checkpoint or its end.
+
+Examples:
+  m365-backup prune --store /srv/backup/contoso --dry-run
+  m365-backup prune --store /srv/backup/contoso --forget 3f9a12"
+)]
+pub(crate) struct PruneArgs {
+    /// Forget this snapshot, by id or its first digits; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub(crate) forget: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) how: PruneHow,
+}
+
+/// Says how snapshots are forgotten and space is freed.
+#[derive(Debug, Args)]
+pub(crate) struct PruneHow {
+    /// Show what would be forgotten and deleted, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Forget and delete without a question
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+
+    /// Write packs anew of which less than this share is needed; 0 writes none
+    #[arg(long, value_name = "PERCENT", default_value_t = 70,
+        value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) repack_below: u8,
+
+    /// Do not wait for writers at work: they begin again, and lose work, never data
+    #[arg(long)]
+    pub(crate) fence: bool,
+
+    /// Declare that no other prune is at work, for storage that cannot tell
+    #[arg(long)]
+    pub(crate) sole_pruner: bool,
+}
+
+/// Arguments of `retention`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  m365-backup retention plan --config contoso.toml
+  m365-backup retention apply --config contoso.toml")]
+pub(crate) struct RetentionArgs {
+    #[command(subcommand)]
+    pub(crate) command: RetentionCommand,
+}
+
+/// What can be done with the retention policy of a set.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RetentionCommand {
+    /// Show which snapshots are kept, and why; change nothing
+    Plan,
+    /// Forget the snapshots that the policy does not keep, and free their space
+    Apply(PruneHow),
 }

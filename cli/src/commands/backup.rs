@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use backup_engine::{
     BackupJob, BackupOptions, OneDriveSource, OutlookSource, ResourceOutcome, RunOutcome,
-    RunReport, Selection, Source, Users,
+    RunReport, Selection, Source, SyncCheck, Users,
 };
 use backup_store::catalog::{Service, Totals};
 use m365_auth::RetryPolicy;
 use serde_json::json;
 
+use super::sync_check;
 use crate::args::BackupArgs;
 use crate::config::{Config, Users as ConfiguredUsers};
 use crate::connect::{Context, graph_client, state_folder};
@@ -23,6 +24,15 @@ use crate::words;
 
 /// Runs the command.
 pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Exit> {
+    run_with(context, args, None).await
+}
+
+/// Makes a backup; without a word on the Data Synchronization Check, it is made when it is due.
+pub(crate) async fn run_with(
+    context: &Context,
+    args: BackupArgs,
+    check: Option<SyncCheck>,
+) -> Result<Exit> {
     let config = context.required_config()?;
     let selection = selection(&config, &args)?;
     let open = context.open_store(Some(&config)).await?;
@@ -34,7 +44,20 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Exit> {
     if selection.covers(&Service::OneDrive) {
         sources.push(Arc::new(OneDriveSource::new(graph)));
     }
+    let due = sync_check::due(&open, &config).await?;
+    let now = open.store.environment().now();
+    // A part of the set cannot stand for all of it.
+    let is_whole = args.users.is_empty() && args.services.is_empty();
+    let check = check.unwrap_or(match due {
+        Some(due) if due <= now && is_whole => {
+            let note = "the Data Synchronization Check is due: everything is listed and compared";
+            context.output.note(note);
+            SyncCheck::Repair
+        }
+        _ => SyncCheck::Off,
+    });
     let options = BackupOptions {
+        sync_check: check,
         set: config.name.clone(),
         selection,
         parallel_resources: config.parallelism.resources,
@@ -48,6 +71,9 @@ pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Exit> {
     progress.finish()?;
     let report = result.map_err(|error| from_backup(&open.place, &error))?;
     print(&context.output, &report)?;
+    if check != SyncCheck::Off {
+        sync_check::show(&context.output, &report)?;
+    }
     Ok(exit(&report))
 }
 
@@ -158,6 +184,7 @@ pub(crate) fn describe(report: &RunReport) -> serde_json::Value {
             report.resources.iter().filter(|resource| unchanged(&resource.outcome)).count(),
         "feeds": report.resources.iter().map(|resource| resource.feeds).sum::<usize>(),
         "totals": totals(&report.totals),
+        "drift": report.drift.as_ref().map(sync_check::describe),
         "failed": failed,
         "quarantined": report.quarantined.iter().map(|item| json!({
             "resource": item.resource.as_str(),

@@ -79,7 +79,7 @@ pub(super) fn redeem(call: &Call, form: &Query) -> Result<Answer, Denial> {
         .get("device_code")
         .or(form.get("code"))
         .ok_or_else(|| required(form, "device_code").err())
-        .map_err(|denial| denial.unwrap_or_else(|| unknown()))?;
+        .map_err(|denial| denial.unwrap_or_else(unknown))?;
     let (user, wish) = {
         let mut state = call.tenant.lock();
         let now = (state.clock)();

@@ -1,0 +1,93 @@
+//! `sync-check`: compares the whole tenant with the catalog, and repairs what differs.
+
+use std::time::Duration;
+
+use backup_engine::{RunReport, SyncCheck, sync_check_due};
+use backup_store::Timestamp;
+use backup_store::catalog::Drift;
+use serde_json::json;
+
+use super::backup;
+use crate::args::SyncCheckArgs;
+use crate::config::Config;
+use crate::connect::{Context, OpenStore};
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::output::Output;
+use crate::words;
+
+/// Runs the command.
+pub(crate) async fn run(context: &Context, args: SyncCheckArgs) -> Result<Exit> {
+    let check = if args.dry_run {
+        SyncCheck::Report
+    } else {
+        SyncCheck::Repair
+    };
+    backup::run_with(context, args.what, Some(check)).await
+}
+
+/// Returns when the next check of the set is due, if one ever is.
+pub(crate) async fn due(open: &OpenStore, config: &Config) -> Result<Option<Timestamp>> {
+    let runs = open.store.runs().await.map_err(open.failed("read"))?;
+    let own = || runs.iter().filter(|run| run.set == config.name);
+    let checked = own().filter(|run| run.drift.is_some_and(|drift| drift.repaired));
+    let last_check = checked.map(|run| run.finished).max();
+    let first_run = own().map(|run| run.started).min();
+    let days = u64::from(config.sync_check.interval_days);
+    let interval = (days > 0).then(|| Duration::from_secs(days * 24 * 3600));
+    Ok(sync_check_due(last_check, first_run, interval))
+}
+
+/// Says what the check of a run found.
+pub(crate) fn show(out: &Output, report: &RunReport) -> Result<()> {
+    if out.is_json() {
+        return Ok(());
+    }
+    let Some(drift) = &report.drift else {
+        out.warn("the Data Synchronization Check could not be made of everything; run it again");
+        return Ok(());
+    };
+    let Drift {
+        listed,
+        missing,
+        stale,
+        surplus,
+        surplus_bytes,
+        containers,
+        proved,
+        disproved,
+        repaired,
+    } = *drift;
+    let end = match (drift.is_none(), repaired) {
+        (true, _) => "catalog and service agree",
+        (false, true) => "repaired",
+        (false, false) => "nothing was repaired",
+    };
+    out.line(&format!(
+        "drift: of {} listed, {} missing, {} stale, {} surplus ({}), {} different; {} of {} \
+         assumed contents were others; {end}",
+        words::counted(listed, "item"),
+        words::count(missing),
+        words::count(stale),
+        words::count(surplus),
+        words::bytes(surplus_bytes),
+        words::counted(containers, "folder"),
+        words::count(disproved),
+        words::count(proved),
+    ))
+}
+
+/// Returns what a check found as an object for `--json`.
+pub(crate) fn describe(drift: &Drift) -> serde_json::Value {
+    json!({
+        "listed": drift.listed,
+        "missing": drift.missing,
+        "stale": drift.stale,
+        "surplus": drift.surplus,
+        "surplus_bytes": drift.surplus_bytes,
+        "containers": drift.containers,
+        "proved": drift.proved,
+        "disproved": drift.disproved,
+        "repaired": drift.repaired,
+    })
+}
