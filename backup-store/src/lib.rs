@@ -20,6 +20,9 @@ mod explore;
 pub mod fault;
 mod id;
 mod index;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod keys;
 mod mutant;
 mod mutation;

@@ -2,7 +2,7 @@
 //!
 //! Everything here is decided from records that never change; only [`Store::read_rounds`] does IO.
 
-mod records;
+pub(crate) mod records;
 
 use std::collections::BTreeSet;
 use std::fmt;

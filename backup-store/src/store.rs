@@ -4,6 +4,7 @@ mod create;
 #[cfg(feature = "fault-injection")]
 mod disk;
 mod distrust;
+mod index;
 pub(crate) mod key_slots;
 mod objects;
 #[cfg(feature = "fault-injection")]
@@ -32,6 +33,7 @@ use crate::rounds::Rounds;
 use crate::slots::SlotCache;
 
 pub(crate) use self::create::refuse_existing;
+pub(crate) use self::index::BLOCK_GROUP;
 pub(crate) use self::objects::{Resolved, put_resolved};
 use self::unlock::Holder;
 
@@ -184,6 +186,11 @@ impl Store {
         offload(self.offload().as_ref(), move || work(&index)).await?
     }
 
+    /// Returns the segments that are in use.
+    pub(crate) fn active_segments(&self) -> Vec<Arc<crate::index::cache::Loaded>> {
+        self.0.index.active()
+    }
+
     /// Tells, without blocking, that a chunk is certainly not in the index.
     pub(crate) fn may_hold(&self, id: &ChunkId) -> bool {
         self.0.index.may_hold(id)
@@ -208,8 +215,7 @@ impl Store {
 
     /// Finds all places of each chunk, except in packs that are dead.
     pub(crate) async fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
-        let wanted = ids.to_vec();
-        let mut found = self.index(move |index| index.locate(&wanted)).await?;
+        let mut found = self.look_up(ids).await?;
         let rounds = self.rounds();
         for places in &mut found {
             places.retain(|place| !rounds.is_dead(&place.pack));

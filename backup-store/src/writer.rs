@@ -5,6 +5,7 @@ mod content_writer;
 mod cutter;
 mod gatherer;
 pub(crate) mod keep_up;
+mod merge;
 pub(crate) mod rules;
 pub(crate) mod slot_writer;
 mod upload;
@@ -90,12 +91,9 @@ impl Writer {
             .filter(|pack| !spools.holds(pack))
             .copied()
             .collect();
-        let (store, wanted) = (&self.0.store, rest.clone());
-        let mut found = store.index(move |index| index.has_packs(&wanted)).await?;
-        if !found && store.refresh_index().await? {
-            let wanted = rest.clone();
-            found = store.index(move |index| index.has_packs(&wanted)).await?;
-        }
+        let store = &self.0.store;
+        let found =
+            store.has_packs(&rest) || store.refresh_index().await? && store.has_packs(&rest);
         Ok(found && rest.iter().all(|pack| self.references().admit(pack)))
     }
 

@@ -1,174 +1,400 @@
-//! Index cache: the entries of all segments in a local SQLite database, rebuildable at any time.
+//! Index cache: what this process knows of the segments, and the lookup over them.
 //!
-//! It holds keyed names and numbers only. Everything here blocks: call it through `Offload`.
+//! Directories are in memory; filter shards and blocks come from the part cache, or are asked for.
+//! Everything here blocks, [`may_hold`](IndexCache::may_hold) apart: call it through `Offload`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use rusqlite::{Connection, OptionalExtension, params};
-
-use super::bloom::{Filter, MOST_IDS};
-use super::segment::Segment;
-use crate::backend::create_directories;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, PackId, StoreId};
+use super::file::{Part, SegmentFile};
+use super::filter::Shard;
+use super::layout::find_in_block;
+use super::parts::PartCache;
+use crate::error::Result;
+use crate::id::{ChunkId, PackId, SegmentId, StoreId};
+use crate::keys::Keys;
 use crate::pack::Location;
 
-/// Layout of the database; one of another layout is built anew.
-const SCHEMA_VERSION: i64 = 2;
-const BUSY_WAIT_MS: i64 = 60_000;
+/// Bytes of filter shards that are kept in memory: enough for 100 million chunks.
+const SHARDS_BYTES: usize = 192 << 20;
+const WHOLE_BYTES: u64 = 256 << 20;
+const WHOLE_BYTES_IN_MEMORY: u64 = 48 << 20;
+/// Parts that are decrypted and written to the cache at once.
+const PARTS_AT_ONCE: usize = 256;
 
-const SCHEMA: &str = "
-    CREATE TABLE store (id BLOB NOT NULL);
-    CREATE TABLE segments (name TEXT PRIMARY KEY) WITHOUT ROWID;
-    CREATE TABLE packs (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);
-    CREATE TABLE chunks (
-        id BLOB NOT NULL, pack INTEGER NOT NULL, block INTEGER NOT NULL, start INTEGER NOT NULL,
-        length INTEGER NOT NULL, place INTEGER NOT NULL, sealed INTEGER NOT NULL,
-        plain INTEGER NOT NULL, PRIMARY KEY (id, pack, block, start)
-    ) WITHOUT ROWID;
-";
+/// A segment whose directory is loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) number: i64,
+    pub(crate) file: SegmentFile,
+    /// The damaged segment in whose place it was rebuilt; no object holds it.
+    pub(crate) stands_for: Option<SegmentId>,
+}
 
-/// The cache of one store on this machine.
+/// Parts that were fetched for one lookup.
+pub(crate) type Fetched = HashMap<(SegmentId, Part), Vec<u8>>;
+
+/// What a lookup found, or what it needs first.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Found(Vec<Vec<Location>>),
+    Wanted(Vec<(Arc<Loaded>, Part)>),
+}
+
+/// The index of one store as this process knows it.
 pub(crate) struct IndexCache {
-    connection: Mutex<Connection>,
-    /// Which chunks may be there; absent when there are too many for a filter in memory.
-    filter: RwLock<Option<Filter>>,
+    parts: PartCache,
+    segments: RwLock<Segments>,
+    shards: RwLock<Shards>,
+    /// Bytes of all segments up to which each is read whole when it is found.
+    whole: AtomicU64,
+}
+
+#[derive(Default)]
+struct Segments {
+    loaded: BTreeMap<SegmentId, Arc<Loaded>>,
+    /// Those that no other loaded one supersedes.
+    active: Vec<Arc<Loaded>>,
+    /// The greatest number seen in the part cache.
+    seen: i64,
+}
+
+impl Segments {
+    fn settle(&mut self) {
+        let superseded: BTreeSet<SegmentId> = self
+            .loaded
+            .values()
+            .flat_map(|each| each.file.directory.supersedes.iter().copied())
+            .collect();
+        let active = self
+            .loaded
+            .values()
+            .filter(|each| !superseded.contains(&each.stands_for.unwrap_or(each.file.id())));
+        self.active = active.cloned().collect();
+    }
+}
+
+#[derive(Default)]
+struct Shards {
+    kept: HashMap<(i64, usize), Arc<Shard>>,
+    order: VecDeque<(i64, usize)>,
+    bytes: usize,
 }
 
 impl IndexCache {
     /// Opens the cache in a directory, or one in memory; a cache that cannot be used is replaced.
     pub(crate) fn open(directory: Option<&Path>, store: &StoreId) -> Result<Self> {
-        let Some(directory) = directory else {
-            let connection = Connection::open_in_memory().map_err(failed)?;
-            create(&connection, store).map_err(failed)?;
-            return Self::new(connection);
+        let whole = match directory {
+            Some(_) => WHOLE_BYTES,
+            None => WHOLE_BYTES_IN_MEMORY,
         };
-        let path = directory.join("index.sqlite");
-        create_directories(directory).map_err(|cause| {
-            Error::from_io(
-                ErrorKind::Local,
-                format_args!("cache {}", path.display()),
-                cause,
-            )
-        })?;
-        if let Some(connection) = open_file(&path, store)? {
-            return Self::new(connection);
-        }
-        tracing::info!(path = %path.display(), "the index cache is built anew");
-        for suffix in ["", "-wal", "-shm"] {
-            let mut name = path.clone().into_os_string();
-            name.push(suffix);
-            match fs::remove_file(&name) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                    let object = format_args!("cache {}", path.display());
-                    return Err(Error::from_io(ErrorKind::Local, object, cause));
-                }
-                _ => {}
-            }
-        }
-        match open_file(&path, store)? {
-            Some(connection) => Self::new(connection),
-            None => {
-                let words = format!("cache {}: cannot be built", path.display());
-                Err(Error::new(ErrorKind::Local, words))
-            }
-        }
-    }
-
-    fn new(connection: Connection) -> Result<Self> {
-        let filter = RwLock::new(build_filter(&connection).map_err(failed)?);
         Ok(Self {
-            connection: Mutex::new(connection),
-            filter,
+            whole: AtomicU64::new(whole),
+            parts: PartCache::open(directory, store)?,
+            segments: RwLock::default(),
+            shards: RwLock::default(),
         })
     }
 
-    /// Tells, without blocking, that a chunk is certainly not in the index as this process has
-    /// seen it; what another process loads into the same cache shows after the next opening.
-    pub(crate) fn may_hold(&self, id: &ChunkId) -> bool {
-        let filter = self.filter.read().unwrap_or_else(PoisonError::into_inner);
-        filter.as_ref().is_none_or(|filter| filter.may_hold(id))
+    /// Takes over what the part cache has, also from other processes.
+    pub(crate) fn load_cached(&self, keys: &Keys) -> Result<()> {
+        let seen = self.read().seen;
+        let cached = self.parts.segments(seen)?;
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for each in cached {
+            segments.seen = segments.seen.max(each.number);
+            match SegmentFile::from_cache(keys, each.id, &each.directory) {
+                Ok(file) => {
+                    let loaded = Loaded {
+                        number: each.number,
+                        file,
+                        stands_for: each.stands_for,
+                    };
+                    segments.loaded.insert(each.id, Arc::new(loaded));
+                }
+                Err(cause) => {
+                    tracing::warn!(id = %each.id, %cause, "a cached directory is read anew");
+                    self.parts.remove(each.number)?;
+                }
+            }
+        }
+        segments.settle();
+        Ok(())
     }
 
-    /// Returns the names of the segments that are loaded.
-    pub(crate) fn segments(&self) -> Result<BTreeSet<String>> {
-        let connection = self.lock();
-        let mut statement = connection
-            .prepare_cached("SELECT name FROM segments")
-            .map_err(failed)?;
-        let names = statement.query_map([], |row| row.get(0)).map_err(failed)?;
-        names.collect::<Result<_, _>>().map_err(failed)
+    /// Returns the loaded segments.
+    pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
+        self.read().loaded.values().cloned().collect()
     }
 
-    /// Loads a segment, in key order, in one transaction; loading it again changes nothing.
-    pub(crate) fn insert(&self, name: &str, segment: &Segment) -> Result<()> {
-        let mut connection = self.lock();
-        insert(&mut connection, name, segment).map_err(failed)?;
-        let mut filter = self.filter.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(filter) = filter.as_mut() {
-            segment.chunks.iter().for_each(|(id, _)| filter.insert(id));
+    /// Returns the loaded segments that no other supersedes.
+    pub(crate) fn active(&self) -> Vec<Arc<Loaded>> {
+        self.read().active.clone()
+    }
+
+    /// Tells whether a segment need not be read: it is loaded, rebuilt, or superseded.
+    pub(crate) fn knows(&self, id: &SegmentId) -> bool {
+        let segments = self.read();
+        segments.loaded.contains_key(id)
+            || segments.loaded.values().any(|each| {
+                each.stands_for == Some(*id)
+                    || each.file.directory.supersedes.binary_search(id).is_ok()
+            })
+    }
+
+    /// Adds a segment by its directory; its parts are read when they are wanted.
+    pub(crate) fn add(&self, file: SegmentFile, stands_for: Option<SegmentId>) -> Result<()> {
+        let id = file.id();
+        let number = self.parts.add(&id, stands_for.as_ref(), &file.to_cache())?;
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let loaded = Loaded {
+            number,
+            file,
+            stands_for,
+        };
+        segments.loaded.insert(id, Arc::new(loaded));
+        segments.settle();
+        Ok(())
+    }
+
+    /// Adds a segment that is at hand as a whole, with all its parts.
+    pub(crate) fn add_whole(
+        &self,
+        file: SegmentFile,
+        object: &[u8],
+        stands_for: Option<SegmentId>,
+    ) -> Result<()> {
+        let id = file.id();
+        let number = self.parts.add(&id, stands_for.as_ref(), &file.to_cache())?;
+        let mut parts = file.parts().peekable();
+        while parts.peek().is_some() {
+            let mut opened = Vec::with_capacity(PARTS_AT_ONCE);
+            for part in parts.by_ref().take(PARTS_AT_ONCE) {
+                let plain = file.part_of(part, 0, object)?;
+                if let Part::Shard(at) = part {
+                    let shard = Shard::decode(&plain).map_err(|cause| file.damaged(cause))?;
+                    self.keep_shard((number, at), Arc::new(shard));
+                }
+                opened.push((part, plain));
+            }
+            self.parts.put(number, &opened)?;
+        }
+        self.add(file, stands_for)
+    }
+
+    /// Forgets a segment, and what was rebuilt in its place.
+    pub(crate) fn remove(&self, id: &SegmentId) -> Result<()> {
+        let gone: Vec<_> = {
+            let mut segments = self
+                .segments
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            let is_gone = |each: &Loaded| each.file.id() == *id || each.stands_for == Some(*id);
+            let gone = segments
+                .loaded
+                .values()
+                .filter(|each| is_gone(each))
+                .cloned();
+            let gone: Vec<_> = gone.collect();
+            segments.loaded.retain(|_, each| !is_gone(each));
+            segments.settle();
+            gone
+        };
+        for each in gone {
+            self.parts.remove(each.number)?;
+            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+            shards.kept.retain(|(number, _), _| *number != each.number);
+            shards.order.retain(|(number, _)| *number != each.number);
+            shards.bytes = shards.kept.values().map(|shard| shard.bytes()).sum();
         }
         Ok(())
     }
 
-    /// Forgets every entry.
-    pub(crate) fn clear(&self) -> Result<()> {
-        let sql = "BEGIN; DELETE FROM chunks; DELETE FROM packs; DELETE FROM segments; COMMIT";
-        self.lock().execute_batch(sql).map_err(failed)
+    /// Lets go of the parts of segments that another one supersedes; their names stay known.
+    pub(crate) fn forget_superseded(&self) -> Result<()> {
+        let active: BTreeSet<SegmentId> = self.active().iter().map(|each| each.file.id()).collect();
+        for each in self.loaded() {
+            let id = each.file.id();
+            if !active.contains(&id) {
+                self.remove(&id)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Finds all places of each chunk, in the order of `ids`.
-    pub(crate) fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
-        let connection = self.lock();
-        let sql = "SELECT packs.id, block, start, length, place, sealed, plain
-            FROM chunks JOIN packs ON packs.number = chunks.pack WHERE chunks.id = ?1";
-        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    /// Tells whether segments of so many bytes in all are read whole when they are found.
+    pub(crate) fn reads_whole(&self, bytes: u64) -> bool {
+        bytes <= self.whole.load(Ordering::Relaxed)
+    }
+
+    /// Makes every segment be read by parts.
+    #[cfg(test)]
+    pub(crate) fn read_by_parts(&self) {
+        self.whole.store(0, Ordering::Relaxed);
+    }
+
+    /// Lets go of all filter shards in memory; they come back as they are wanted.
+    pub(crate) fn drop_shards(&self) {
+        *self.shards.write().unwrap_or_else(PoisonError::into_inner) = Shards::default();
+    }
+
+    /// Tells, without blocking, that a chunk is certainly not in the index as this process has
+    /// seen it; "perhaps" where a filter is not in memory.
+    pub(crate) fn may_hold(&self, id: &ChunkId) -> bool {
+        let segments = self.read();
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        segments.active.iter().any(|each| {
+            let shard = shards.kept.get(&(each.number, each.file.shard_of(id)));
+            let bits = each.file.directory.shard_bits();
+            shard.is_none_or(|shard| shard.may_hold(id, bits))
+        })
+    }
+
+    /// Finds all places of each chunk, in the order of `ids`, or says which parts it needs.
+    pub(crate) fn locate(&self, ids: &[ChunkId], fetched: &Fetched) -> Result<Answer> {
+        let active = self.active();
+        let mut wanted = BTreeMap::new();
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
-            let places = statement
-                .query_map([&id.as_bytes()[..]], |row| {
-                    Ok(Location {
-                        pack: PackId::from_bytes(row.get(0)?),
-                        block: row.get(1)?,
-                        start: row.get(2)?,
-                        length: row.get(3)?,
-                        offset: row.get::<_, i64>(4)?.unsigned_abs(),
-                        sealed: row.get(5)?,
-                        plain: row.get(6)?,
-                    })
-                })
-                .map_err(failed)?;
-            found.push(places.collect::<Result<_, _>>().map_err(failed)?);
+            let mut places = Vec::new();
+            for each in &active {
+                if let Some(part) = self.locate_in(each, id, fetched, &mut places)? {
+                    wanted.insert((each.number, part), Arc::clone(each));
+                }
+            }
+            // Segments that were merged twice, or rebuilt, say the same.
+            let mut said = BTreeSet::new();
+            places.retain(|place| said.insert((place.pack, place.block, place.start)));
+            found.push(places);
         }
-        Ok(found)
+        if wanted.is_empty() {
+            return Ok(Answer::Found(found));
+        }
+        let parts = wanted.into_iter();
+        Ok(Answer::Wanted(
+            parts.map(|((_, part), each)| (each, part)).collect(),
+        ))
+    }
+
+    /// Looks in one segment; returns the part that is missing for that.
+    fn locate_in(
+        &self,
+        each: &Loaded,
+        id: &ChunkId,
+        fetched: &Fetched,
+        places: &mut Vec<Location>,
+    ) -> Result<Option<Part>> {
+        let file = &each.file;
+        let at = file.shard_of(id);
+        let Some(shard) = self.shard(each, at, fetched)? else {
+            return Ok(Some(Part::Shard(at)));
+        };
+        if !shard.may_hold(id, file.directory.shard_bits()) {
+            return Ok(None);
+        }
+        let packs = &file.directory.packs;
+        for block in file.blocks_for(id).rev() {
+            let part = Part::Block(block);
+            let known = places.len();
+            match fetched.get(&(file.id(), part)) {
+                Some(bytes) => {
+                    find_in_block(bytes, packs, id, places).map_err(|cause| file.damaged(cause))?
+                }
+                None => {
+                    let Some(bytes) = self.parts.get(each.number, part)? else {
+                        return Ok(Some(part));
+                    };
+                    if let Err(cause) = find_in_block(&bytes, packs, id, places) {
+                        tracing::warn!(?file, %cause, "a cached part is read anew");
+                        places.truncate(known);
+                        return Ok(Some(part));
+                    }
+                }
+            }
+            if places.len() > known {
+                break; // The places of one chunk are all in one block.
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns a filter shard, from memory if it is there.
+    fn shard(&self, each: &Loaded, at: usize, fetched: &Fetched) -> Result<Option<Arc<Shard>>> {
+        let key = (each.number, at);
+        let kept = {
+            let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+            shards.kept.get(&key).cloned()
+        };
+        if kept.is_some() {
+            return Ok(kept);
+        }
+        let part = Part::Shard(at);
+        let shard = match fetched.get(&(each.file.id(), part)) {
+            Some(bytes) => Shard::decode(bytes).map_err(|cause| each.file.damaged(cause))?,
+            None => match self
+                .parts
+                .get(each.number, part)?
+                .as_deref()
+                .map(Shard::decode)
+            {
+                Some(Ok(shard)) => shard,
+                _ => return Ok(None),
+            },
+        };
+        let shard = Arc::new(shard);
+        self.keep_shard(key, Arc::clone(&shard));
+        Ok(Some(shard))
+    }
+
+    fn keep_shard(&self, key: (i64, usize), shard: Arc<Shard>) {
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        shards.bytes += shard.bytes();
+        if let Some(old) = shards.kept.insert(key, shard) {
+            shards.bytes -= old.bytes();
+        } else {
+            shards.order.push_back(key);
+        }
+        while shards.bytes > SHARDS_BYTES {
+            let Some(oldest) = shards.order.pop_front() else {
+                break;
+            };
+            if let Some(gone) = shards.kept.remove(&oldest) {
+                shards.bytes -= gone.bytes();
+            }
+        }
+    }
+
+    /// Keeps parts that were fetched.
+    pub(crate) fn keep(&self, each: &Loaded, parts: &[(Part, Vec<u8>)]) -> Result<()> {
+        self.parts.put(each.number, parts)
+    }
+
+    /// Returns a block of entries, if it is here.
+    pub(crate) fn cached_block(&self, each: &Loaded, block: usize) -> Result<Option<Vec<u8>>> {
+        self.parts.get(each.number, Part::Block(block))
     }
 
     /// Tells whether every one of `packs` is in a segment.
-    pub(crate) fn has_packs(&self, packs: &[PackId]) -> Result<bool> {
-        let connection = self.lock();
-        let mut statement = connection
-            .prepare_cached("SELECT 1 FROM packs WHERE id = ?1")
-            .map_err(failed)?;
-        for pack in packs {
-            let found = statement
-                .query_row([&pack.as_bytes()[..]], |_| Ok(()))
-                .optional();
-            if found.map_err(failed)?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    pub(crate) fn has_packs(&self, packs: &[PackId]) -> bool {
+        let segments = self.read();
+        let has = |pack: &PackId| {
+            let mut active = segments.active.iter();
+            active.any(|each| each.file.directory.packs.binary_search(pack).is_ok())
+        };
+        packs.iter().all(has)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        // A panic rolls its transaction back, so that the connection stays usable.
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Segments> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,113 +402,4 @@ impl fmt::Debug for IndexCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("IndexCache(..)")
     }
-}
-
-/// Reads all chunk ids, unless there are too many.
-fn build_filter(connection: &Connection) -> rusqlite::Result<Option<Filter>> {
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM chunks LIMIT ?1)";
-    let count: usize = connection.query_row(sql, [MOST_IDS as i64 + 1], |row| {
-        Ok(usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX))
-    })?;
-    if count > MOST_IDS {
-        return Ok(None);
-    }
-    let mut filter = Filter::new(count);
-    let mut statement = connection.prepare("SELECT id FROM chunks")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        filter.insert(&ChunkId::from_bytes(row.get(0)?));
-    }
-    drop(rows);
-    drop(statement);
-    Ok(Some(filter))
-}
-
-fn create(connection: &Connection, store: &StoreId) -> rusqlite::Result<()> {
-    connection.execute_batch(SCHEMA)?;
-    connection.execute("INSERT INTO store VALUES (?1)", [&store.as_bytes()[..]])?;
-    connection.pragma_update(None, "user_version", SCHEMA_VERSION)
-}
-
-/// Opens the file, or creates it; `None` when it is not a cache of this store and layout.
-fn open_file(path: &Path, store: &StoreId) -> Result<Option<Connection>> {
-    let opened = Connection::open(path).and_then(|mut connection| {
-        connection.pragma_update(None, "busy_timeout", BUSY_WAIT_MS)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let transaction =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let version: i64 =
-            transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let tables: i64 =
-            transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if (version, tables) == (0, 0) {
-            create(&transaction, store)?;
-        } else if version != SCHEMA_VERSION {
-            return Ok(None);
-        }
-        let found: [u8; 16] =
-            transaction.query_row("SELECT id FROM store", [], |row| row.get(0))?;
-        transaction.commit()?;
-        Ok((found == *store.as_bytes()).then_some(connection))
-    });
-    match opened {
-        Ok(connection) => Ok(connection),
-        Err(cause) if is_unusable(&cause) => Ok(None),
-        Err(cause) => Err(failed(cause)),
-    }
-}
-
-fn is_unusable(cause: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, Unknown};
-    match cause.sqlite_error_code() {
-        Some(code) => matches!(code, DatabaseCorrupt | NotADatabase | Unknown),
-        // A row or a type is missing: not our layout.
-        None => true,
-    }
-}
-
-fn insert(connection: &mut Connection, name: &str, segment: &Segment) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    {
-        let added = transaction.execute("INSERT OR IGNORE INTO segments VALUES (?1)", [name])?;
-        if added == 0 {
-            return Ok(());
-        }
-        let mut numbers = Vec::with_capacity(segment.packs.len());
-        for pack in &segment.packs {
-            let id = &pack.as_bytes()[..];
-            transaction.execute("INSERT OR IGNORE INTO packs (id) VALUES (?1)", [id])?;
-            let sql = "SELECT number FROM packs WHERE id = ?1";
-            let number: i64 = transaction.query_row(sql, [id], |row| row.get(0))?;
-            numbers.push((*pack, number));
-        }
-        let sql = "INSERT OR IGNORE INTO chunks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let mut statement = transaction.prepare_cached(sql)?;
-        for (id, place) in &segment.chunks {
-            let number = numbers.iter().find(|(pack, _)| *pack == place.pack);
-            statement.execute(params![
-                &id.as_bytes()[..],
-                number.map_or(0, |(_, number)| *number),
-                place.block,
-                place.start,
-                place.length,
-                i64::try_from(place.offset).unwrap_or(i64::MAX),
-                place.sealed,
-                place.plain,
-            ])?;
-        }
-    }
-    transaction.commit()
-}
-
-fn failed(cause: rusqlite::Error) -> Error {
-    let kind = match cause.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => ErrorKind::StorageFull,
-        Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied) => {
-            ErrorKind::PermissionDenied
-        }
-        _ => ErrorKind::Local,
-    };
-    Error::new(kind, format!("index cache: {cause}")).with_source(cause)
 }

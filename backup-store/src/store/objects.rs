@@ -1,6 +1,5 @@
 //! Putting and reading objects by the rules of the store, and keeping the index up to date.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,10 +7,7 @@ use bytes::Bytes;
 use super::Store;
 use crate::backend::{Backend, ObjectName, Put};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::sealing::{segment_id, segment_name};
-use crate::index::segment::Segment;
 use crate::offload::offload;
-use crate::pack::{PackKind, pack_id};
 use crate::seal::{ObjectKind, epoch_of, open_object, seal_object};
 
 /// Tries to put one object before giving up.
@@ -106,97 +102,5 @@ impl Store {
         let range = 0..kind.sealed_limit();
         let sealed = self.backend().get(name, Some(range)).await?;
         self.open_sealed(kind, name, sealed).await
-    }
-
-    /// Reads one segment whole.
-    pub(crate) async fn read_segment(&self, name: &ObjectName) -> Result<Segment> {
-        let id = segment_id(name).ok_or_else(|| {
-            Error::damaged(format_args!("object {name}"), "not the name of a segment")
-        })?;
-        let object = self.backend().get(name, None).await?;
-        let keys = Arc::clone(self.keys());
-        let opened = offload(self.offload().as_ref(), move || {
-            Segment::open(&keys, id, &object)
-        });
-        opened.await?
-    }
-
-    /// Seals and puts a segment under a fresh id.
-    pub(crate) async fn put_segment(&self, segment: Segment) -> Result<(ObjectName, Segment)> {
-        let (keys, environment) = (Arc::clone(self.keys()), Arc::clone(self.environment()));
-        let sealed = offload(self.offload().as_ref(), move || {
-            let sealed = segment.seal(&keys, environment.as_ref())?;
-            Ok((sealed, segment))
-        });
-        let (sealed, segment) = sealed.await??;
-        let name = segment_name(&sealed.file.id())?;
-        match put_resolved(self.backend().as_ref(), &name, Bytes::from(sealed.object)).await? {
-            Resolved::Ours => Ok((name, segment)),
-            Resolved::Other(_) => {
-                let words = format!("object {name}: the name of a new segment is taken");
-                Err(Error::new(ErrorKind::Conflict, words))
-            }
-        }
-    }
-
-    /// Loads the segments that the cache does not have yet; returns whether there were any.
-    ///
-    /// A segment that is gone makes the whole cache be loaded again. In place of a damaged one,
-    /// the tables of the packs that no other segment names are read; a check reports it.
-    pub(crate) async fn refresh_index(&self) -> Result<bool> {
-        let listed = self.backend().list("segments/").await?;
-        let mut loaded = self.index(|index| index.segments()).await?;
-        let names: BTreeSet<&str> = listed.iter().map(|info| info.name.as_str()).collect();
-        let mut changed = false;
-        if loaded.iter().any(|name| !names.contains(name.as_str())) {
-            self.index(|index| index.clear()).await?;
-            loaded.clear();
-            changed = true;
-        }
-        let mut damaged = Vec::new();
-        for info in &listed {
-            if loaded.contains(info.name.as_str()) {
-                continue;
-            }
-            changed = true;
-            match self.read_segment(&info.name).await {
-                Ok(segment) => self.load_segment(&info.name, segment).await?,
-                Err(cause) if cause.kind() == ErrorKind::Damaged => {
-                    tracing::warn!(name = %info.name, %cause, "read from pack tables instead");
-                    damaged.push(info.name.clone());
-                }
-                Err(cause) => return Err(cause),
-            }
-        }
-        for name in damaged {
-            let rebuilt = self.read_unindexed().await?;
-            self.load_segment(&name, rebuilt).await?;
-        }
-        Ok(changed)
-    }
-
-    pub(crate) async fn load_segment(&self, name: &ObjectName, segment: Segment) -> Result<()> {
-        let name = name.clone();
-        self.index(move |index| index.insert(name.as_str(), &segment))
-            .await
-    }
-
-    /// Reads the tables of all packs that are in no segment; one that is damaged is left out.
-    async fn read_unindexed(&self) -> Result<Segment> {
-        let mut rebuilt = Segment::new(PackKind::Content, std::iter::empty());
-        for info in self.backend().list("packs/").await? {
-            let Some(pack) = pack_id(&info.name) else {
-                continue;
-            };
-            if self.index(move |index| index.has_packs(&[pack])).await? {
-                continue;
-            }
-            match self.packs().table(&pack, info.size).await {
-                Ok((sealer, table)) => rebuilt.push(&sealer, &table),
-                Err(cause) => tracing::warn!(name = %info.name, %cause, "a pack is left out"),
-            }
-        }
-        rebuilt.sort();
-        Ok(rebuilt)
     }
 }

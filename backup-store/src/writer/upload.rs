@@ -36,7 +36,9 @@ impl Writer {
         self.0.spools.close(None);
         self.upload_full(Waiting::Always).await?;
         let _turn = self.0.uploading.lock().await;
-        self.write_segments().await
+        self.write_segments().await?;
+        self.merge_planned().await?;
+        Ok(())
     }
 
     /// Uploads the closed packs, one at a time.
@@ -93,19 +95,21 @@ impl Writer {
 
     async fn write_segment(&self, kind: PackKind, packs: Vec<Arc<OpenPack>>) -> Result<()> {
         let store = &self.0.store;
-        let (segment, packs) = offload(store.offload().as_ref(), move || {
+        let (keys, environment) = (Arc::clone(store.keys()), Arc::clone(store.environment()));
+        let (sealed, packs) = offload(store.offload().as_ref(), move || {
             let tables = packs.iter().map(|pack| (&pack.sealer, pack.table()));
-            (Segment::new(kind, tables), packs)
+            let sealed = Segment::new(kind, tables).seal(&keys, environment.as_ref())?;
+            Ok((sealed, packs))
         })
-        .await?;
+        .await??;
         if mutated(Mutant::SpoolDeletedEarly) {
             self.0.spools.forget(&packs)?;
         }
-        let (name, segment) = store.put_segment(segment).await?;
-        for pack in &segment.packs {
-            self.references().written(*pack);
+        let written = sealed.file.directory.packs.clone();
+        store.put_segment(sealed).await?;
+        for pack in written {
+            self.references().written(pack);
         }
-        store.load_segment(&name, segment).await?;
         let spools = Arc::clone(&self.0.spools);
         offload(store.offload().as_ref(), move || spools.forget(&packs)).await?
     }

@@ -1,0 +1,377 @@
+//! Measures the index and the item tree at scale:
+//!
+//! ```text
+//! cargo run --release -p backup-store --features internals --example scale -- index [CHUNKS [DIR]]
+//! cargo run --release -p backup-store --features internals --example scale -- tree [ITEMS [DIR]]
+//! ```
+//!
+//! Both default to 10 million. It says first what disk it needs, and begins only if `DIR` (by
+//! default a new temporary directory) is writable. `index 100000000` is the long form.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backup_store::catalog::{Item, ItemKey, ItemKind, ItemState};
+use backup_store::internals::{may_hold, places, put_synthetic, segments, synthetic_id};
+use backup_store::tree::{
+    BoundaryKey, Builder, Differences, Edit, NodeSource, NodeStore, Scan, apply,
+};
+use backup_store::{
+    ChunkId, CreateOptions, ErrorKind, KdfParams, LocalBackend, Passphrase, RunId, Store,
+    StoreOptions, SystemEnvironment, Timestamp, TreeRoot, WriterOptions,
+};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Chunks that one flush of a first backup indexes.
+const FLUSH_CHUNKS: u64 = 40_000;
+const LOOKUPS: u64 = 20_000;
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().unwrap_or_else(|| "index".to_owned());
+    let count = arguments
+        .next()
+        .map_or(Ok(10_000_000), |text| text.parse())?;
+    let kept = arguments.next().map(PathBuf::from);
+    let temporary = tempfile::tempdir()?;
+    let directory = kept.unwrap_or_else(|| temporary.path().to_owned());
+    match what.as_str() {
+        "index" => index(count, &directory).await,
+        "tree" => tree(count, &directory).await,
+        other => Err(format!("{other}: neither index nor tree").into()),
+    }
+}
+
+/// Peak and present resident memory, where the system tells.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let value = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib / 1024)
+    };
+    match (value("VmHWM:"), value("VmRSS:")) {
+        (Some(peak), Some(now)) => format!("memory {now} MiB, peak {peak} MiB"),
+        _ => "memory: this system does not say".to_owned(),
+    }
+}
+
+async fn index(chunks: u64, directory: &Path) -> Outcome<()> {
+    // A segment entry, the same in the cache, and one merge more of both.
+    let need = chunks * (56 + 54) + (chunks / 40).max(2 << 20) * 220;
+    println!(
+        "index of {chunks} chunks: needs about {} MiB in {}",
+        need >> 20,
+        directory.display()
+    );
+    let backend = Arc::new(LocalBackend::create(directory.join("store"))?);
+    let passphrase = Passphrase::new("not a secret");
+    let mut create = CreateOptions::default();
+    create.kdf = KdfParams::minimum();
+    let options = StoreOptions {
+        cache_dir: Some(directory.join("cache")),
+        ..StoreOptions::default()
+    };
+    let store = Store::create(backend.clone(), &passphrase, create, options.clone()).await?;
+    let writer = store
+        .begin(WriterOptions {
+            run: RunId::random(&SystemEnvironment)?,
+            spool_dir: directory.join("spool"),
+            adopts: Vec::new(),
+        })
+        .await?;
+    let began = Instant::now();
+    let (mut at, mut written, mut most) = (0, 0, 0);
+    let mut asked = 0u64;
+    while at < chunks {
+        let to = (at + FLUSH_CHUNKS).min(chunks);
+        // As a first backup does: is this chunk new? The filters answer, nothing else should.
+        asked += (at..to)
+            .filter(|number| may_hold(&store, &synthetic_id(*number)))
+            .count() as u64;
+        written += put_synthetic(&writer, at..to).await?;
+        most = most.max(segments(&store).0);
+        at = to;
+        if at % (FLUSH_CHUNKS * 25) == 0 {
+            println!("{at} chunks, {} segments, {}", segments(&store).0, memory());
+        }
+    }
+    let (count, entries) = segments(&store);
+    let live: u64 = backend_bytes(&store).await?;
+    println!(
+        "built in {:.1} s: {count} segments (at most {most}), {entries} entries, {:.1} bytes each, \
+         write amplification {:.2}, {asked} new chunks needed a look beyond the filters; {}",
+        began.elapsed().as_secs_f64(),
+        live as f64 / entries as f64,
+        written as f64 / live as f64,
+        memory(),
+    );
+    drop(writer);
+    drop(store);
+    for (name, options) in [
+        (
+            "cold",
+            StoreOptions {
+                cache_dir: Some(directory.join("other-cache")),
+                ..options.clone()
+            },
+        ),
+        ("cached", options),
+    ] {
+        let began = Instant::now();
+        let store = Store::open(backend.clone(), &passphrase, options).await?;
+        println!(
+            "{name}: opened in {:.2} s; {}",
+            began.elapsed().as_secs_f64(),
+            memory()
+        );
+        look_up(&store, chunks).await?;
+    }
+    Ok(())
+}
+
+async fn backend_bytes(store: &Store) -> Outcome<u64> {
+    let listed = store.backend().list("segments/").await?;
+    Ok(listed.iter().map(|info| info.size).sum())
+}
+
+async fn look_up(store: &Store, chunks: u64) -> Outcome<()> {
+    let step = (chunks / LOOKUPS).max(1) | 1;
+    for (what, base) in [("present", 0), ("absent", chunks * 10)] {
+        for round in ["first", "again"] {
+            let ids: Vec<ChunkId> = (0..LOOKUPS)
+                .map(|number| synthetic_id(base + number * step % chunks))
+                .collect();
+            let began = Instant::now();
+            let mut found = 0;
+            for ids in ids.chunks(50) {
+                let some: Vec<usize> = places(store, ids).await?;
+                found += some.iter().filter(|places| **places > 0).count();
+            }
+            let each = began.elapsed().as_secs_f64() * 1e6 / LOOKUPS as f64;
+            println!(
+                "  {what}, {round}: {each:.1} µs a lookup, {found} found; {}",
+                memory()
+            );
+            if (found as u64 == LOOKUPS) != (base == 0) || (found > 0) != (base == 0) {
+                return Err("a lookup is wrong".into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Nodes in one file, so that what is in memory is the tree's own.
+struct FileNodes(Mutex<Kept>);
+
+struct Kept {
+    file: File,
+    places: HashMap<ChunkId, (u64, usize)>,
+    end: u64,
+    reads: u64,
+    written: u64,
+    puts: u64,
+}
+
+impl FileNodes {
+    fn create(path: &Path) -> Outcome<Self> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        let (places, end) = (HashMap::new(), 0);
+        Ok(Self(Mutex::new(Kept {
+            file,
+            places,
+            end,
+            reads: 0,
+            written: 0,
+            puts: 0,
+        })))
+    }
+
+    fn take_counts(&self) -> (u64, u64, u64) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = (kept.reads, kept.puts, kept.written);
+        (kept.reads, kept.puts, kept.written) = (0, 0, 0);
+        counts
+    }
+
+    fn failed(cause: std::io::Error) -> backup_store::Error {
+        backup_store::Error::new(ErrorKind::Local, format!("node file: {cause}"))
+    }
+}
+
+impl NodeSource for FileNodes {
+    async fn get(&self, id: &ChunkId) -> backup_store::Result<Bytes> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((at, length)) = kept.places.get(id).copied() else {
+            let words = format!("node {id}: not there");
+            return Err(backup_store::Error::new(ErrorKind::Missing, words));
+        };
+        kept.reads += 1;
+        let mut bytes = vec![0; length];
+        kept.file.seek(SeekFrom::Start(at)).map_err(Self::failed)?;
+        kept.file.read_exact(&mut bytes).map_err(Self::failed)?;
+        Ok(bytes.into())
+    }
+}
+
+impl NodeStore for FileNodes {
+    async fn put(&self, bytes: Bytes) -> backup_store::Result<ChunkId> {
+        let id = ChunkId::from_bytes(*blake3::hash(&bytes).as_bytes());
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.puts += 1;
+        if kept.places.contains_key(&id) {
+            return Ok(id);
+        }
+        let end = kept.end;
+        kept.file.seek(SeekFrom::Start(end)).map_err(Self::failed)?;
+        kept.file.write_all(&bytes).map_err(Self::failed)?;
+        kept.places.insert(id, (end, bytes.len()));
+        kept.end += bytes.len() as u64;
+        kept.written += bytes.len() as u64;
+        Ok(id)
+    }
+}
+
+/// One message of a mailbox of 50 folders; `version` changes its flags.
+fn item(number: u64, count: u64, version: u64) -> (Vec<u8>, Vec<u8>) {
+    let folder = number / (count / 50).max(1);
+    let item = Item {
+        key: ItemKey {
+            container: format!("AAMkAGI2folder{folder:04}"),
+            created: Timestamp::from_millis(1_500_000_000_000 + number as i64 * 7_000),
+            id: format!("AAMkAGI2TG93AAA-{number:012}"),
+        },
+        kind: ItemKind::Message,
+        name: format!("Minutes of meeting {number}"),
+        sender: Some(format!("sender{}@contoso.example", number % 500)),
+        recipients: vec![format!("alex{}@contoso.example", number % 7)],
+        change_key: format!("CQAAABYAAAD{number}v{version}"),
+        content_key: None,
+        size_bytes: 20_000 + number % 9_000,
+        modified: None,
+        draft: false,
+        state: ItemState::Stored,
+        representations: Vec::new(),
+    };
+    (item.key.encode(), item.encode())
+}
+
+async fn tree(items: u64, directory: &Path) -> Outcome<()> {
+    println!(
+        "tree of {items} items: needs about {} MiB in {}",
+        items * 400 >> 20,
+        directory.display()
+    );
+    let nodes = FileNodes::create(&directory.join("nodes"))?;
+    let boundary = BoundaryKey::new([7; 32]);
+    let began = Instant::now();
+    let mut builder = Builder::new(&nodes, &boundary);
+    let mut logical = 0;
+    for number in 0..items {
+        let (key, value) = item(number, items, 0);
+        logical += (key.len() + value.len()) as u64;
+        builder.push(key, value).await?;
+    }
+    let root = builder.finish().await?;
+    let (_, puts, written) = nodes.take_counts();
+    println!(
+        "built in {:.1} s: {puts} nodes, {} MiB for {} MiB of records; {}",
+        began.elapsed().as_secs_f64(),
+        written >> 20,
+        logical >> 20,
+        memory(),
+    );
+    let mut last = root;
+    for changes in [10, 1_000, 100_000, 1_000_000] {
+        let step = (items / changes).max(1);
+        let edit = |number: u64| {
+            let (key, value) = item(number * step, items, changes);
+            (key, Some(value))
+        };
+        let edits: Vec<Edit> = (0..changes.min(items)).map(edit).collect();
+        last = change(&nodes, &boundary, last, edits, "scattered flag changes").await?;
+    }
+    let fresh = |number: u64| {
+        let (key, value) = item(items + number, items, 0);
+        (key, Some(value))
+    };
+    change(
+        &nodes,
+        &boundary,
+        last,
+        (0..10).map(fresh).collect(),
+        "new messages in an inbox",
+    )
+    .await?;
+    let began = Instant::now();
+    let mut scan = Scan::new(&nodes, &last, ..);
+    let mut seen = 0u64;
+    while let Some(entry) = scan.next().await {
+        entry?;
+        seen += 1;
+    }
+    println!(
+        "scanned {seen} items in {:.1} s; {}",
+        began.elapsed().as_secs_f64(),
+        memory()
+    );
+    if seen == items {
+        Ok(())
+    } else {
+        Err("the scan lost items".into())
+    }
+}
+
+/// Applies edits and finds them again by comparing.
+async fn change(
+    nodes: &FileNodes,
+    boundary: &BoundaryKey,
+    root: TreeRoot,
+    edits: Vec<Edit>,
+    what: &str,
+) -> Outcome<TreeRoot> {
+    let count = edits.len();
+    let bytes: usize = edits
+        .iter()
+        .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
+        .sum();
+    nodes.take_counts();
+    let began = Instant::now();
+    let changed = apply(nodes, boundary, &root, edits).await?;
+    let applied = began.elapsed().as_secs_f64();
+    let (reads, puts, written) = nodes.take_counts();
+    let began = Instant::now();
+    let mut differences = Differences::new(nodes, &root, &changed);
+    let mut found = 0;
+    while let Some(difference) = differences.next().await {
+        difference?;
+        found += 1;
+    }
+    let (read, _, _) = nodes.take_counts();
+    println!(
+        "{count} {what}: applied in {applied:.2} s, {reads} nodes read, {puts} written, {} KiB, \
+         write amplification {:.1}; found again in {:.2} s, {read} nodes read; {}",
+        written >> 10,
+        written as f64 / bytes as f64,
+        began.elapsed().as_secs_f64(),
+        memory(),
+    );
+    if found == count {
+        Ok(changed)
+    } else {
+        Err("the comparison lost changes".into())
+    }
+}

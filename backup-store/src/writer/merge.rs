@@ -1,0 +1,235 @@
+//! Merging segments: entry by entry into one that supersedes them, in bounded memory.
+//!
+//! Nothing is dropped and nothing deleted: prune removes what is superseded.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::Writer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::SegmentId;
+use crate::index::builder::SegmentBuilder;
+use crate::index::cache::Loaded;
+use crate::index::file::Part;
+use crate::index::layout::{Entry, decode_block, order};
+use crate::index::merge::plan;
+use crate::index::sealing::{SegmentSealer, segment_id};
+use crate::offload::offload;
+use crate::store::BLOCK_GROUP;
+
+/// Entries of a merge that lets go of the filters in memory, to make room.
+const LARGE_MERGE: u64 = 1 << 20;
+
+impl Writer {
+    /// Merges segments as long as there are too many of one size; returns how many merges it made.
+    ///
+    /// Every [`flush`](Self::flush) does this; calling it alone is maintenance. Two writers that
+    /// merge at once cost space, nothing else.
+    ///
+    /// *Cancel safety*: when dropped, at most one merge was in vain.
+    pub async fn merge_segments(&self) -> Result<usize> {
+        let _turn = self.0.uploading.lock().await;
+        self.merge_planned().await
+    }
+
+    /// Merges what is planned; the caller holds the turn.
+    pub(super) async fn merge_planned(&self) -> Result<usize> {
+        let store = &self.0.store;
+        let mut merges = 0;
+        while self.next_merge().is_some() {
+            // Another writer may have merged the same meanwhile.
+            store.refresh_index().await?;
+            let Some(group) = self.next_merge() else {
+                break;
+            };
+            match self.merge(&group).await {
+                Ok(()) => merges += 1,
+                Err(cause) if cause.kind() == ErrorKind::NotFound => {
+                    tracing::info!(%cause, "segments went while they were merged");
+                    break;
+                }
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(merges)
+    }
+
+    /// Writes what was rebuilt from pack tables in place of damaged segments into segments that
+    /// supersede those; returns how many it wrote.
+    pub async fn rebuild_index(&self) -> Result<usize> {
+        let _turn = self.0.uploading.lock().await;
+        self.0.store.refresh_index().await?;
+        let active = self.0.store.active_segments();
+        let damaged: BTreeSet<SegmentId> =
+            active.iter().filter_map(|each| each.stands_for).collect();
+        for id in &damaged {
+            let group = active.iter().filter(|each| each.stands_for == Some(*id));
+            let group: Vec<_> = group.cloned().collect();
+            self.merge(&group).await?;
+        }
+        Ok(damaged.len())
+    }
+
+    fn next_merge(&self) -> Option<Vec<Arc<Loaded>>> {
+        let active = self.0.store.active_segments();
+        let sizes: Vec<_> = active
+            .iter()
+            .map(|each| (each.file.directory.kind, each.file.directory.entries))
+            .collect();
+        let group = plan(&sizes)?;
+        Some(
+            group
+                .into_iter()
+                .map(|at| Arc::clone(&active[at]))
+                .collect(),
+        )
+    }
+
+    /// Merges some segments into a new one.
+    async fn merge(&self, group: &[Arc<Loaded>]) -> Result<()> {
+        let store = &self.0.store;
+        let Some(first) = group.first() else {
+            return Ok(());
+        };
+        let directories = || group.iter().map(|each| &each.file.directory);
+        let bound: u64 = directories().map(|directory| directory.entries).sum();
+        if bound >= LARGE_MERGE {
+            store
+                .index(|index| {
+                    index.drop_shards();
+                    Ok(())
+                })
+                .await?;
+        }
+        let sealer = SegmentSealer::create(store.keys(), store.environment().as_ref())?;
+        let packs = directories().flat_map(|directory| directory.packs.iter().copied());
+        let mut builder = SegmentBuilder::new(
+            sealer,
+            first.file.directory.kind,
+            packs.collect(),
+            self.superseded_by(group).await?,
+            bound,
+        );
+        let mut inputs: Vec<Input> = group.iter().map(|each| Input::new(each)).collect();
+        loop {
+            for input in &mut inputs {
+                self.refill(input).await?;
+            }
+            let ended = |input: &Input| input.entries.is_empty() && !input.has_more();
+            if inputs.iter().all(ended) {
+                break;
+            }
+            let entries = take_settled(&mut inputs);
+            builder = offload(store.offload().as_ref(), move || {
+                let mut entries = entries;
+                entries.sort_by_key(order);
+                for entry in &entries {
+                    builder.push(entry)?;
+                }
+                Ok(builder)
+            })
+            .await??;
+        }
+        let sealed = offload(store.offload().as_ref(), move || builder.finish()).await??;
+        store.put_segment(sealed).await
+    }
+
+    /// Names what a merge supersedes: its inputs, and what they do as far as it is still there.
+    async fn superseded_by(&self, group: &[Arc<Loaded>]) -> Result<Vec<SegmentId>> {
+        let listed = self.0.store.backend().list("segments/").await?;
+        let there: BTreeSet<_> = listed
+            .iter()
+            .filter_map(|info| segment_id(&info.name))
+            .collect();
+        let inputs = group
+            .iter()
+            .map(|each| each.stands_for.unwrap_or(each.file.id()));
+        if let Some(gone) = inputs.clone().find(|id| !there.contains(id)) {
+            let words = format!("object segments/{gone}: it is gone");
+            return Err(Error::new(ErrorKind::NotFound, words));
+        }
+        let theirs = group
+            .iter()
+            .flat_map(|each| each.file.directory.supersedes.iter().copied());
+        let theirs = theirs.filter(|id| there.contains(id));
+        Ok(inputs.chain(theirs).collect())
+    }
+
+    /// Reads the next blocks of an input that has run out of entries.
+    async fn refill(&self, input: &mut Input) -> Result<()> {
+        let count = input.each.file.directory.blocks.len();
+        if !input.entries.is_empty() || input.next >= count {
+            return Ok(());
+        }
+        let blocks = input.next..(input.next + BLOCK_GROUP).min(count);
+        input.next = blocks.end;
+        let store = &self.0.store;
+        let (each, range) = (Arc::clone(&input.each), blocks.clone());
+        let cached = store
+            .index(move |index| {
+                let blocks = range.map(|block| index.cached_block(&each, block));
+                blocks.collect::<Result<Option<Vec<_>>>>()
+            })
+            .await?;
+        let blocks = match cached {
+            Some(blocks) => blocks,
+            None => {
+                let parts = blocks.map(Part::Block).collect();
+                match store.fetch_run((Arc::clone(&input.each), parts)).await {
+                    Ok((_, parts)) => parts.into_iter().map(|(_, bytes)| bytes).collect(),
+                    Err((_, cause)) => return Err(cause),
+                }
+            }
+        };
+        let each = Arc::clone(&input.each);
+        input.entries = offload(store.offload().as_ref(), move || {
+            let mut entries = VecDeque::new();
+            for block in &blocks {
+                let decoded = decode_block(block, &each.file.directory.packs);
+                entries.extend(decoded.map_err(|cause| each.file.damaged(cause))?);
+            }
+            Ok(entries)
+        })
+        .await??;
+        Ok(())
+    }
+}
+
+/// One segment that is merged.
+struct Input {
+    each: Arc<Loaded>,
+    /// The next block to read.
+    next: usize,
+    entries: VecDeque<Entry>,
+}
+
+impl Input {
+    fn new(each: &Arc<Loaded>) -> Self {
+        Self {
+            each: Arc::clone(each),
+            next: 0,
+            entries: VecDeque::new(),
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        self.next < self.each.file.directory.blocks.len()
+    }
+}
+
+/// Takes the entries that no block still to be read can come before.
+fn take_settled(inputs: &mut [Input]) -> Vec<Entry> {
+    let unfinished = inputs.iter().filter(|input| input.has_more());
+    let bound = unfinished
+        .filter_map(|input| input.entries.back().map(|entry| entry.0))
+        .min();
+    let mut entries = Vec::new();
+    for input in inputs {
+        let settled = match bound {
+            Some(bound) => input.entries.partition_point(|entry| entry.0 <= bound),
+            None => input.entries.len(),
+        };
+        entries.extend(input.entries.drain(..settled));
+    }
+    entries
+}
