@@ -1,8 +1,14 @@
 //! Backend: where objects lie. The narrow seam under everything else in this crate.
 
+mod bandwidth;
+mod counting;
 mod local;
 mod memory;
+#[cfg(any(feature = "s3", feature = "azure", feature = "gcs"))]
+mod object;
+mod place;
 mod probe;
+mod retry;
 
 use std::fmt;
 use std::ops::Range;
@@ -10,10 +16,22 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::bandwidth::{Bandwidth, BandwidthBackend};
+pub use self::counting::{BackendCounts, CountingBackend, RequestCount};
 pub use self::local::LocalBackend;
 pub(crate) use self::local::{create_directories, sync_directory};
 pub use self::memory::MemoryBackend;
+#[cfg(feature = "gcs")]
+pub use self::object::GcsOptions;
+#[cfg(feature = "s3")]
+pub use self::object::S3Options;
+#[cfg(feature = "azure")]
+pub use self::object::{AzureCredentials, AzureOptions};
+#[cfg(any(feature = "s3", feature = "azure", feature = "gcs"))]
+pub use self::object::{ObjectBackend, Secret};
+pub use self::place::{BackendPlace, BucketPlace};
 pub use self::probe::probe;
+pub use self::retry::{BackendRetry, RetryBackend};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Names an object in a backend.

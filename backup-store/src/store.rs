@@ -1,6 +1,8 @@
 //! Store: creating, opening, and reading what is in it.
 
 mod create;
+#[cfg(feature = "fault-injection")]
+mod disk;
 mod distrust;
 mod index;
 pub(crate) mod key_slots;

@@ -49,6 +49,8 @@ impl FaultBackend {
     }
 
     async fn effect(&self, name: &ObjectName, change: Change) -> Result<Put> {
+        // So that others who run in the same thread come in between.
+        tokio::task::yield_now().await;
         self.land(false).await?;
         let effect = Effect(change);
         let ruling = self.plan.rule();

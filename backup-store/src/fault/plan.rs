@@ -112,6 +112,11 @@ impl FaultPlan {
         self.lock().done.clone()
     }
 
+    /// Counts the effects that happened.
+    pub fn effect_count(&self) -> usize {
+        self.lock().done.len()
+    }
+
     /// Tells whether the machine has stopped.
     pub fn is_stopped(&self) -> bool {
         self.0.stopped.is_requested()

@@ -73,6 +73,9 @@ impl OpenPack {
         let failed = |cause| failed(&path, cause);
         let file = disk.create_new(&path).map_err(failed)?;
         file.append(&sealer.header).map_err(failed)?;
+        // Durable before any frame: then a header that does not open, with frames behind it, is
+        // damage, and never the mark of a crash.
+        file.sync().map_err(failed)?;
         disk.sync_directory(directory).map_err(failed)?;
         let place = (Arc::clone(disk), path.clone(), file);
         Ok(Self::new(sealer, place, Vec::new(), HEADER as u64))
@@ -245,7 +248,7 @@ impl std::fmt::Debug for OpenPack {
 /// The pack is closed: nothing is ever appended to it again. `None` when no block survived; the
 /// file is deleted then.
 ///
-/// *Errors*: [`ErrorKind::Damaged`] when the header is whole but not of this store.
+/// *Errors*: [`ErrorKind::Damaged`] when frames follow a header that is not of this store.
 pub(crate) fn recover(disk: &Arc<dyn Disk>, path: &Path, keys: &Keys) -> Result<Option<OpenPack>> {
     let failed = |cause| failed(path, cause);
     let file = disk.open(path).map_err(failed)?;
@@ -256,10 +259,18 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, path: &Path, keys: &Keys) -> Result<
         return Ok(None);
     }
     let header = file.read_at(0, HEADER).map_err(failed)?;
-    let sealer = PackSealer::open(keys, &header, None).map_err(|cause| {
-        let words = format!("spool file {}: not of this store", path.display());
-        Error::new(cause.kind(), words).with_source(cause)
-    })?;
+    let sealer = match PackSealer::open(keys, &header, None) {
+        Ok(sealer) => sealer,
+        // The header was on its way to the disk: there is nothing in this pack.
+        Err(_) if size == HEADER as u64 => {
+            disk.remove(path).map_err(failed)?;
+            return Ok(None);
+        }
+        Err(cause) => {
+            let words = format!("spool file {}: not of this store", path.display());
+            return Err(Error::new(cause.kind(), words).with_source(cause));
+        }
+    };
     let mut blocks = Vec::new();
     let mut length = HEADER as u64;
     while let Some(block) = read_frame(file.as_ref(), &sealer, length, size, blocks.len()) {

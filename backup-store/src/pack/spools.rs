@@ -158,13 +158,15 @@ impl Spools {
 
     /// Makes durable what those of `packs` hold that are still here.
     pub(crate) fn sync(&self, packs: &HashSet<PackId>) -> Result<()> {
-        let here: Vec<_> = {
+        let mut here: Vec<_> = {
             let state = self.lock();
             packs
                 .iter()
                 .filter_map(|id| state.packs.get(id).map(Arc::clone))
                 .collect()
         };
+        // In an order that a simulation can repeat.
+        here.sort_by_key(|pack| pack.sealer.id);
         here.iter().try_for_each(|pack| pack.sync())
     }
 
