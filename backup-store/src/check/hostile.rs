@@ -312,7 +312,8 @@ fn a_tree_that_repeats_itself_is_checked_once() {
         };
         let (store, _) = forger.publish(root).await;
         let report = store.check(CheckDepth::Structure, &|_| {}).await.unwrap();
-        assert!(!report.is_clean());
+        let overlap = |problem: &Problem| problem.cause.contains("begins before the end");
+        assert!(report.problems.iter().any(overlap), "{:?}", report.problems);
         assert!(report.chunks < 5_000, "{}", report.chunks);
     });
 }

@@ -25,7 +25,9 @@ impl Store {
     ///
     /// The damaged objects stay where they are until prune removes them, and so do the damaged
     /// snapshots until retention forgets them. The repaired form of the newest snapshot of a
-    /// resource is what the next run continues; items in quarantine are tried again by it.
+    /// resource is what the next run continues; items in quarantine are tried again by it. So that
+    /// what comes again is stored again, and not taken for known at its damaged place, that place
+    /// is kept in the cache directory: make the next run on the same machine, with one.
     ///
     /// *Errors*: those of [`Store::begin`], of the backends, and
     /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) when a replica no longer has what it had
@@ -49,6 +51,7 @@ impl Store {
         executor.index(&plan.index).await?;
         executor.chunks().await?;
         executor.publish().await?;
+        self.remember_distrusted().await?;
         let Executor { writer, report, .. } = executor;
         writer.end().await?;
         Ok(report)

@@ -6,16 +6,21 @@ use crate::catalog::{Browse, ItemState, Outcome, RepresentationKind, choose_pare
 use crate::example_store::{Sample, run, sample, writer_options};
 use crate::{Backend, ContentClass, ErrorKind, MemoryBackend, RunId, Store};
 
-/// Cuts off the pack that holds the most, and repairs without a replica.
-async fn repaired(sample: &Sample) -> (MemoryBackend, Store, RepairPlan, RepairReport) {
+/// Flips a bit in the pack that holds the most, and repairs without a replica.
+async fn repaired(
+    sample: &Sample,
+    cache: &std::path::Path,
+) -> (MemoryBackend, Store, RepairPlan, RepairReport) {
     let backend = sample.backend();
     let packs = sample
         .objects
         .iter()
         .filter(|(name, _)| name.as_str().starts_with("packs/"));
     let (name, bytes) = packs.max_by_key(|(_, bytes)| bytes.len()).unwrap();
-    backend.tamper(name, Some(bytes.slice(..bytes.len() / 2)));
-    let store = sample.reopen(&backend, 5).await.unwrap();
+    let mut flipped = bytes.to_vec();
+    flipped[bytes.len() / 2] ^= 4;
+    backend.tamper(name, Some(flipped.into()));
+    let store = opened(sample, &backend, cache).await;
     let plan = store
         .plan_repair(RepairOptions::default(), &|_| {})
         .await
@@ -24,6 +29,17 @@ async fn repaired(sample: &Sample) -> (MemoryBackend, Store, RepairPlan, RepairR
     let writer = writer_options(spool.path(), RunId::from_bytes([40; 16]));
     let report = store.repair(plan.clone(), writer, &|_| {}).await.unwrap();
     (backend, store, plan, report)
+}
+
+/// Opens the store as the next run of the same machine does.
+async fn opened(sample: &Sample, backend: &MemoryBackend, cache: &std::path::Path) -> Store {
+    let options = crate::StoreOptions {
+        environment: std::sync::Arc::new(crate::SystemEnvironment),
+        cache_dir: Some(cache.to_owned()),
+        ..crate::example_store::options()
+    };
+    let backend = std::sync::Arc::new(backend.clone());
+    sample.store.reopen_at(backend, options).await.unwrap()
 }
 
 #[test]
@@ -44,7 +60,8 @@ fn planning_writes_nothing_and_a_whole_store_needs_nothing() {
 fn the_next_run_continues_what_was_repaired_and_tries_again_what_is_lost() {
     run(async {
         let sample = sample().await;
-        let (_, store, plan, report) = repaired(&sample).await;
+        let cache = tempfile::tempdir().unwrap();
+        let (_, store, plan, report) = repaired(&sample, cache.path()).await;
         assert!(!plan.refetch.is_empty() && plan.lost_chunks > 0);
         assert_eq!(report.repaired.len(), plan.snapshots.len());
         assert!(report.quarantined > 0);
@@ -81,7 +98,9 @@ fn the_next_run_continues_what_was_repaired_and_tries_again_what_is_lost() {
 fn content_that_comes_again_from_the_service_is_stored_again() {
     run(async {
         let sample = sample().await;
-        let (_, store, plan, _) = repaired(&sample).await;
+        let cache = tempfile::tempdir().unwrap();
+        let (backend, _, plan, _) = repaired(&sample, cache.path()).await;
+        let store = opened(&sample, &backend, cache.path()).await;
         let lost = plan
             .refetch
             .iter()

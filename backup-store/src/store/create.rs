@@ -163,6 +163,7 @@ impl Store {
             rounds: RwLock::default(),
             distrusted: RwLock::default(),
         }));
+        store.recall_distrusted().await?;
         store.refresh_index().await?;
         Ok(store)
     }

@@ -1,8 +1,9 @@
 //! Changing the root key: a new key epoch, given to the recipients who stay.
 //!
-//! The slots of the new epoch are put first, then the present ones are listed once more, then the epoch itself, contested by name, then the old
-//! slots are deleted. Before the epoch exists nothing has changed; from then on every recipient who
-//! stays has its slot. Wherever this stops, all of them can open the store.
+//! The slots of the new epoch are put first, then the present ones are listed once more, then the
+//! epoch itself is put, contested by name, then the old slots are deleted. Before the epoch exists
+//! nothing has changed; from then on every recipient who stays has its slot. Wherever this stops,
+//! all of them can open the store.
 
 use super::key_slots::{KeySlot, Present, SlotOptions, describe, put_slot, seal_slot};
 use super::unlock::{Derivation, Holder};

@@ -8,6 +8,9 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use super::bytes::{Cursor, hex, inflate, unhex};
 use super::{Answer, Hash, Objects};
 
+/// 18: the version of the format.
+const VERSION: u32 = 1;
+
 /// What opens a store.
 pub enum Secret {
     Passphrase(String),
@@ -41,7 +44,7 @@ pub fn derive(key: &[u8], purpose: &str, parts: &[&[u8]]) -> Hash {
 /// 5: the beginning of associated data.
 pub fn context(store: &[u8; 16], kind: u8, name: &str, header: &[u8]) -> Vec<u8> {
     let mut bytes = b"m365-backup store".to_vec();
-    bytes.extend(1u32.to_le_bytes());
+    bytes.extend(VERSION.to_le_bytes());
     bytes.extend(store);
     bytes.push(kind);
     bytes.extend((name.len() as u64).to_le_bytes());
@@ -285,7 +288,9 @@ fn read_config(config: &[u8]) -> Answer<[u8; 16]> {
         return Err("config has three lines".to_owned());
     };
     let hash = blake3::hash(format!("{first}\n{json}\n").as_bytes());
-    if first != "m365-backup-store 1" || last != format!("blake3 {}", hash.to_hex()) {
+    if first != format!("m365-backup-store {VERSION}")
+        || last != format!("blake3 {}", hash.to_hex())
+    {
         return Err("config is of another version, or damaged".to_owned());
     }
     let at = json

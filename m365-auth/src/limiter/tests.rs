@@ -123,6 +123,30 @@ fn billed_units_replace_the_estimate() {
 }
 
 #[test]
+fn a_small_request_does_not_overtake_a_large_one_at_the_same_node() {
+    let limits = Limits::none().with_window(Unit::Units, 10, millis(640));
+    let mut limiter = Limiter::new(LimitTable::new().with(["a", "*"], limits));
+    let ask = |node: &str, units| Charge::at(["a", node]).with_units(units);
+    limiter.admit(millis(0), &ask("m1", 6)).unwrap();
+    let large = limiter.enqueue(ask("m1", 8));
+    let small = limiter.enqueue(ask("m1", 1));
+    let other = limiter.enqueue(ask("m2", 1));
+    let tickets = |admitted: Vec<(super::Ticket, Charge)>| -> Vec<super::Ticket> {
+        admitted.into_iter().map(|(ticket, _)| ticket).collect()
+    };
+    let (admitted, wake) = limiter.poll(millis(1));
+    assert_eq!(tickets(admitted), [other], "who waits elsewhere goes past");
+    let (admitted, _) = limiter.poll(wake.unwrap());
+    assert_eq!(tickets(admitted), [large, small]);
+    // One who leaves makes room for those behind.
+    let large = limiter.enqueue(ask("m1", 9));
+    let small = limiter.enqueue(ask("m1", 1));
+    assert!(limiter.poll(wake.unwrap()).0.is_empty());
+    assert!(limiter.cancel(large) && !limiter.cancel(large));
+    assert_eq!(tickets(limiter.poll(wake.unwrap()).0), [small]);
+}
+
+#[test]
 fn nodes_that_hold_nothing_are_dropped() {
     let mut limiter = Limiter::new(table(4, 4, millis(10)));
     for number in 0..100_000_u64 {

@@ -12,7 +12,12 @@ pub(super) fn route(call: &Call) -> Outcome {
         ["$batch"] => batch::route(call),
         ["users", _, "drive" | "drives", ..] | ["drives", ..] => drives::route(call),
         ["users"] | ["users", _] | ["users", _, "mailboxsettings"] => directory::route(call),
-        ["users", _, "mailfolders" | "messages", ..] => mail::route(call),
+        [
+            "users",
+            _,
+            "mailfolders" | "messages" | "translateexchangeids",
+            ..,
+        ] => mail::route(call),
         _ => Err(Refusal::no_such_segment(call)),
     }
 }

@@ -9,6 +9,7 @@ mod json;
 mod messages;
 #[cfg(test)]
 mod tests;
+mod translate;
 
 pub(crate) use delta::expired;
 
@@ -39,6 +40,7 @@ pub(super) fn route(call: &Call) -> Outcome {
     match &keys[2..] {
         ["mailfolders", rest @ ..] => folder_route(call, rest),
         ["messages", rest @ ..] => message_route(call, rest, 3),
+        ["translateexchangeids"] => translate::route(call),
         _ => Err(Refusal::no_such_segment(call)),
     }
 }

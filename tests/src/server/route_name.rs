@@ -5,7 +5,8 @@ use http::Method;
 use crate::tenant::urls::Door;
 
 /// Segments that are spelled out in route names; everything else is `{id}`.
-const KEYWORDS: [&str; 40] = [
+const KEYWORDS: [&str; 41] = [
+    "translateExchangeIds",
     "users",
     "mailboxSettings",
     "mailFolders",
