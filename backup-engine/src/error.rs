@@ -78,6 +78,14 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Unavailable)
     }
 
+    /// Tells whether the lease of this run was ended by somebody else.
+    pub(crate) fn is_fenced(&self) -> bool {
+        let source = self.0.source.as_ref();
+        source
+            .and_then(|source| source.downcast_ref::<backup_store::Error>())
+            .is_some_and(|cause| cause.kind() == backup_store::ErrorKind::Fenced)
+    }
+
     /// Returns how long the service asked to wait, if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after

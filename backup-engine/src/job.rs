@@ -65,6 +65,25 @@ impl BackupJob {
     /// *Cancel safety*: may be dropped at any time. Earlier snapshots are as they were; pages that
     /// were committed are taken over by the next run from the same `state_dir`.
     pub async fn run(&self, observer: &dyn Observer, stop: &StopSignal) -> Result<RunReport> {
+        let mut fenced = 0;
+        loop {
+            match self.run_under_lease(observer, stop).await {
+                // A prune did not wait for this writer. What is committed is taken over under a
+                // new lease, as after a crash; what prune removed is fetched again.
+                Err(error) if error.is_fenced() && fenced < FENCED_MAX => {
+                    fenced += 1;
+                    tracing::warn!(%error, "the run begins again under a new lease");
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn run_under_lease(
+        &self,
+        observer: &dyn Observer,
+        stop: &StopSignal,
+    ) -> Result<RunReport> {
         let environment = self.store.environment().clone();
         let started = environment.now();
         let run = RunId::random(&*environment)?;
@@ -225,6 +244,9 @@ impl BackupJob {
     }
 }
 
+/// A run that is fenced more often than this ends; the next one goes on.
+const FENCED_MAX: u32 = 3;
+
 impl<'a> RunContext<'a> {
     fn gate_context(&'a self) -> GateContext<'a> {
         GateContext {
@@ -301,7 +323,6 @@ impl Start<'_> {
         };
         let reader = Reader {
             source: task.source,
-            gatherer: context.writer.gather(&resource.id),
             gate,
             resource,
             requests,
@@ -319,12 +340,14 @@ impl Start<'_> {
         let context = self.context;
         let id = reader.resource.id.clone();
         let parent = choose_parent(&self.listing, &id).cloned();
+        let base = parent.as_ref().map(|entry| entry.id);
+        context.outbox.continues(&id, base);
         let trees = context.trees.clone();
         let mut view = View::open(trees, parent.as_ref().map(|entry| &entry.snapshot)).await?;
         let mut header = Header {
             resource: id.clone(),
             leases: vec![context.writer.lease()],
-            base: parent.as_ref().map(|entry| entry.id),
+            base,
         };
         let mut sequence = 0;
         let mut pages_resumed = 0;

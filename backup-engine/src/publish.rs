@@ -1,10 +1,11 @@
 //! Publish: prepared snapshots become visible, many at once, each set in one atomic step.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backup_store::catalog::{ResourceId, Snapshot};
-use backup_store::{SnapshotId, Writer};
+use backup_store::{KeptUp, SnapshotId, Writer};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -22,7 +23,13 @@ pub(crate) struct Prepared {
 
 /// Where prepared snapshots are put.
 #[derive(Debug)]
-pub(crate) struct Outbox(mpsc::UnboundedSender<Prepared>);
+pub(crate) struct Outbox {
+    sender: mpsc::UnboundedSender<Prepared>,
+    bases: Bases,
+}
+
+/// The snapshots whose trees are being continued, and that nothing of this run has replaced yet.
+type Bases = Arc<Mutex<BTreeMap<ResourceId, SnapshotId>>>;
 
 /// Publishes what comes through the outbox.
 #[derive(Debug)]
@@ -34,11 +41,24 @@ pub(crate) struct Publisher<'a> {
     /// At most one snapshot of a resource: a newer one takes the place of an older one.
     waiting: BTreeMap<ResourceId, Prepared>,
     published: HashMap<ResourceId, SnapshotId>,
+    bases: Bases,
 }
 
 impl Outbox {
+    /// Takes note that a resource is worked on from this snapshot.
+    pub(crate) fn continues(&self, resource: &ResourceId, base: Option<SnapshotId>) {
+        if let Some(base) = base {
+            lock(&self.bases).insert(resource.clone(), base);
+        }
+    }
+
+    /// Takes note that a resource is done without a new snapshot.
+    pub(crate) fn leaves(&self, resource: &ResourceId) {
+        lock(&self.bases).remove(resource);
+    }
+
     pub(crate) fn send(&self, prepared: Prepared) -> Result<()> {
-        self.0.send(prepared).map_err(|_| {
+        self.sender.send(prepared).map_err(|_| {
             Error::new(
                 ErrorKind::Store,
                 "the snapshot could not be handed on: publishing has ended",
@@ -55,6 +75,7 @@ impl<'a> Publisher<'a> {
         observer: &'a dyn Observer,
     ) -> (Self, Outbox) {
         let (sender, inbox) = mpsc::unbounded_channel();
+        let bases = Bases::default();
         let publisher = Self {
             writer,
             journal,
@@ -62,8 +83,9 @@ impl<'a> Publisher<'a> {
             inbox,
             waiting: BTreeMap::new(),
             published: HashMap::new(),
+            bases: bases.clone(),
         };
-        (publisher, Outbox(sender))
+        (publisher, Outbox { sender, bases })
     }
 
     /// Publishes until the outbox is gone, and returns the newest snapshot of each resource.
@@ -85,10 +107,27 @@ impl<'a> Publisher<'a> {
                 () = tokio::time::sleep_until(deadline) => {}
             }
             self.flush().await?;
+            self.keep_up().await?;
             due = None;
         }
         self.flush().await?;
         Ok(self.published)
+    }
+
+    /// Does what a prune on another machine asks of writers at work, so that it need not wait.
+    async fn keep_up(&self) -> Result<()> {
+        let bases: Vec<_> = lock(&self.bases).values().copied().collect();
+        match self.writer.keep_up(&bases).await? {
+            KeptUp::Acknowledged { round, copied } => {
+                tracing::info!(%round, copied, "a round of prune is acknowledged");
+            }
+            KeptUp::ParentCondemned(parents) => {
+                let count = parents.len();
+                tracing::info!(count, "prune waits until what continues these is published");
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -111,6 +150,7 @@ impl<'a> Publisher<'a> {
                 ..
             } = prepared;
             self.published.insert(header.resource.clone(), id);
+            lock(&self.bases).remove(&header.resource);
             header.base = Some(id);
             self.journal.cover(&header, through).await?;
             self.observer.event(&Event::Checkpoint {
@@ -140,6 +180,11 @@ impl<'a> Publisher<'a> {
         }
         Ok(())
     }
+}
+
+fn lock(bases: &Bases) -> MutexGuard<'_, BTreeMap<ResourceId, SnapshotId>> {
+    // Each change is whole, whatever panicked elsewhere.
+    bases.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// So many snapshots fit into one set (`PROTOCOL`: 1 to 256).

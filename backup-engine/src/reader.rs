@@ -19,7 +19,6 @@ pub(crate) struct Reader<'a> {
     pub(crate) source: &'a dyn Source,
     pub(crate) resource: Resource,
     pub(crate) gate: Gate<'a>,
-    pub(crate) gatherer: Gatherer,
     pub(crate) requests: usize,
 }
 
@@ -39,6 +38,9 @@ pub(crate) struct FetchedPage {
     pub(crate) work: PageWork,
     pub(crate) next: Next,
     pub(crate) results: Vec<(SeenItem, Result<Fetched>)>,
+    /// What its content was gathered by: each page has its own, so that its receipt names every
+    /// pack that it needs, whatever other pages do meanwhile.
+    pub(crate) into: Gatherer,
 }
 
 impl<'a> Reader<'a> {
@@ -57,43 +59,50 @@ impl<'a> Reader<'a> {
         feed: Feed,
         mut work: PageWork,
         next: Next,
+        into: Gatherer,
     ) -> BoxFuture<'a, Step> {
         Box::pin(async move {
             let items = std::mem::take(&mut work.to_fetch);
-            let results = self.fetch(items).await;
+            let results = self.fetch(items, &into).await;
             Step::Fetched(Box::new(FetchedPage {
                 feed,
                 work,
                 next,
                 results,
+                into,
             }))
         })
     }
 
     /// Fetches items, several at once; the answers come in their order.
-    pub(crate) async fn fetch(&self, items: Vec<SeenItem>) -> Vec<(SeenItem, Result<Fetched>)> {
+    pub(crate) async fn fetch(
+        &self,
+        items: Vec<SeenItem>,
+        into: &Gatherer,
+    ) -> Vec<(SeenItem, Result<Fetched>)> {
         let size = self.source.fetch_batch().max(1);
         let mut batches = Vec::new();
         let mut items = items.into_iter().peekable();
         while items.peek().is_some() {
             batches.push(items.by_ref().take(size).collect::<Vec<_>>());
         }
-        let fetched = stream::iter(batches).map(|batch| self.fetch_batch(batch));
+        let fetched = stream::iter(batches).map(|batch| self.fetch_batch(batch, into));
         let fetched: Vec<_> = fetched.buffered(self.requests.max(1)).collect().await;
         fetched.into_iter().flatten().collect()
     }
 
     /// Fetches one batch; what fails for the service's reasons is tried again, alone or together.
-    async fn fetch_batch(&self, batch: Vec<SeenItem>) -> Vec<(SeenItem, Result<Fetched>)> {
+    async fn fetch_batch(
+        &self,
+        batch: Vec<SeenItem>,
+        into: &Gatherer,
+    ) -> Vec<(SeenItem, Result<Fetched>)> {
         if let [item] = batch.as_slice() {
-            let outcome = self.fetch_one(item).await;
+            let outcome = self.fetch_one(item, into).await;
             return batch.into_iter().zip([outcome]).collect();
         }
         let call = || async {
-            let results = self
-                .source
-                .fetch(&self.resource, &batch, &self.gatherer)
-                .await;
+            let results = self.source.fetch(&self.resource, &batch, into).await;
             match results.iter().position(|result| result.is_ok()) {
                 None => first_error(results).map_or_else(|| Ok(Vec::new()), Err),
                 Some(_) => Ok(results),
@@ -108,9 +117,9 @@ impl<'a> Reader<'a> {
         let mut settled = Vec::with_capacity(batch.len());
         for item in &batch {
             let outcome = match results.next() {
-                Some(Err(error)) if error.is_retryable() => self.fetch_one(item).await,
+                Some(Err(error)) if error.is_retryable() => self.fetch_one(item, into).await,
                 Some(outcome) => outcome,
-                None => self.fetch_one(item).await,
+                None => self.fetch_one(item, into).await,
             };
             settled.push(outcome);
         }
@@ -118,11 +127,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Fetches one item. One that keeps failing while others succeed is itself the cause.
-    async fn fetch_one(&self, item: &SeenItem) -> Result<Fetched> {
+    async fn fetch_one(&self, item: &SeenItem, into: &Gatherer) -> Result<Fetched> {
         let before = self.gate.successes();
         let call = || async {
             let one = std::slice::from_ref(item);
-            let results = self.source.fetch(&self.resource, one, &self.gatherer).await;
+            let results = self.source.fetch(&self.resource, one, into).await;
             results
                 .into_iter()
                 .next()

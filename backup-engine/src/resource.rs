@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use backup_store::catalog::{Drift, Outcome, RunNote, Snapshot, SnapshotEntry};
-use backup_store::{Environment, RunId, Store, Writer};
+use backup_store::{Environment, Gatherer, RunId, Store, Writer};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::FuturesUnordered;
@@ -214,9 +214,9 @@ impl<'a> ResourceRun<'a> {
             Next::Gone => self.feed_is_gone(&feed).await.map(|()| None),
             next @ (Next::More(_) | Next::End(_)) => {
                 let now = self.context.environment.now();
-                let into = &self.reader.gatherer;
-                let work = page::plan(&mut self.view, &feed, page.changes, into, now).await?;
-                Ok(Some(self.reader.clone().content(feed, work, next)))
+                let into = self.gather();
+                let work = page::plan(&mut self.view, &feed, page.changes, &into, now).await?;
+                Ok(Some(self.reader.clone().content(feed, work, next, into)))
             }
         }
     }
@@ -228,6 +228,7 @@ impl<'a> ResourceRun<'a> {
             work: PageWork { mut entry, .. },
             next,
             results,
+            into,
         } = page;
         for (seen, result) in results {
             let outcome = match result {
@@ -237,8 +238,7 @@ impl<'a> ResourceRun<'a> {
             };
             let known = self.view.known(&feed.id, &seen.id).await?;
             let note = known.and_then(|item| self.view.note(&item.key).cloned());
-            let into = &self.reader.gatherer;
-            let edit = page::fetched(seen, outcome, note.as_ref(), into, entry.at).await?;
+            let edit = page::fetched(seen, outcome, note.as_ref(), &into, entry.at).await?;
             entry.edits.push(edit);
         }
         let ended = matches!(next, Next::End(_));
@@ -248,7 +248,7 @@ impl<'a> ResourceRun<'a> {
         if ended && entry.generation.is_some() {
             entry.ended = Some(feed.scope.clone());
         }
-        self.commit(entry).await?;
+        self.commit(entry, &into).await?;
         if self.checkpoint_is_due() {
             self.publish(Outcome::Checkpoint).await?;
         }
@@ -256,12 +256,17 @@ impl<'a> ResourceRun<'a> {
         Ok(goes_on.then(|| self.read(feed)))
     }
 
-    /// Makes an entry durable, then true.
-    pub(crate) async fn commit(&mut self, mut entry: Entry) -> Result<()> {
+    /// Begins to gather the content of one entry.
+    pub(crate) fn gather(&self) -> Gatherer {
+        self.context.writer.gather(&self.reader.resource.id)
+    }
+
+    /// Makes an entry durable, with the content that was gathered for it, then true.
+    pub(crate) async fn commit(&mut self, mut entry: Entry, content: &Gatherer) -> Result<()> {
         let changes = entry.edits.iter().any(Edit::is_durable);
         self.announce_quarantined(&entry);
         if changes || entry.generation.is_some() {
-            let receipt = self.reader.gatherer.commit().await?;
+            let receipt = content.commit().await?;
             entry.packs = receipt.packs;
             entry.cursors = self.view.take_dirty_cursors();
             self.sequence += 1;
@@ -378,6 +383,7 @@ impl<'a> ResourceRun<'a> {
                 .journal
                 .cover(&self.header, self.sequence)
                 .await?;
+            self.context.outbox.leaves(&self.reader.resource.id);
         }
         let outcome = match outcome {
             ResourceOutcome::Complete | ResourceOutcome::CompleteWithQuarantine if !changed => {

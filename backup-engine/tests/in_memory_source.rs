@@ -399,3 +399,45 @@ async fn a_journal_that_cannot_be_read_costs_work_and_nothing_else() {
     assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
     equals_a_fresh_backup(&world).await;
 }
+
+#[tokio::test]
+async fn a_fenced_run_goes_on_under_a_new_lease_and_fetches_nothing_again() {
+    let source = filled(Layout::Mailbox, 2);
+    let mut world = World::new(&source).await;
+    world.options.checkpoint_items = 4;
+    let committed = Committed::default();
+    let fence = async {
+        committed.0.notified().await;
+        let leases = world.store.backend().list("leases/").await.unwrap();
+        for info in leases {
+            let id = info.name.as_str().strip_prefix("leases/").unwrap();
+            let lease = id.parse().unwrap();
+            world
+                .store
+                .break_lease(&lease, "it is in the way")
+                .await
+                .unwrap();
+        }
+    };
+    let (report, ()) = tokio::join!(world.try_backup(&committed), fence);
+    assert_eq!(report.unwrap().outcome, RunOutcome::Complete);
+    let fetched = source.state().fetched.clone();
+    assert_eq!(fetched.len(), 24, "{:?}", fetched_twice(&fetched));
+    let leases = world.store.backend().list("leases/").await.unwrap();
+    assert!(leases.len() >= 2, "it was not fenced");
+    let fresh = World::new(&source).await;
+    fresh.backup().await;
+    assert_eq!(world.state().await, fresh.state().await);
+}
+
+/// Says when the first page is committed.
+#[derive(Debug, Default)]
+struct Committed(tokio::sync::Notify);
+
+impl backup_engine::Observer for Committed {
+    fn event(&self, event: &backup_engine::Event) {
+        if matches!(event, backup_engine::Event::PageCommitted { .. }) {
+            self.0.notify_one();
+        }
+    }
+}

@@ -48,7 +48,7 @@ type Result<T> = std::result::Result<T, Error>;
 
 /// Small files are read and written in batches: so many, or so many bytes.
 const BATCH_FILES: usize = 256;
-const BATCH_BYTES: u64 = 4 << 20;
+const BATCH_BYTES: u64 = 2 << 20;
 /// Contents that are read from the store at the same time.
 const READERS: usize = 8;
 /// Changes that are applied to the item tree at once.
@@ -289,14 +289,17 @@ impl<'a> Keeping<'a> {
 
     async fn keep_large_file(&mut self, item: Item, path: PathBuf) -> Result<()> {
         let mut content = self.gatherer.content(class_of(&item));
-        let mut next = read_piece(File::open(path)?);
+        // One piece is read while the one before is taken.
+        let mut next = read_piece(File::open(path)?, Vec::new());
+        let mut spare = Vec::new();
         loop {
             let (file, piece) = next.await??;
             if piece.is_empty() {
                 break;
             }
-            next = read_piece(file);
+            next = read_piece(file, spare);
             content.write(&piece).await?;
+            spare = piece;
         }
         let content = content.finish().await?;
         self.stored(item, content).await

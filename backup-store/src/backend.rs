@@ -126,7 +126,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// Finds out what this backend guarantees, by trying; includes a race of creators.
     ///
-    /// Needs the right to delete, for its own traces under `probe/`.
+    /// Leaves its traces under `probe/` where nothing may be deleted.
     async fn probe(&self) -> Result<Capabilities>;
 }
 

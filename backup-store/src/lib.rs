@@ -19,6 +19,8 @@ mod example_store;
 mod explore;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod id;
 mod index;
 #[cfg(feature = "internals")]

@@ -5,6 +5,7 @@
 /// One broken rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Mutant {
+    #[cfg(test)]
     /// A writer wins its slot with a commit record, and puts the snapshot elsewhere afterwards.
     CommitRecordThenSnapshot,
     /// What is reachable is not looked at again after the leases are settled.
@@ -19,6 +20,7 @@ pub(crate) enum Mutant {
     FenceByTimeout,
     /// No lease is settled.
     LeasesIgnored,
+    #[cfg(test)]
     /// Retention deletes snapshots before the plan.
     ForgetAtOnce,
     /// A writer chooses its parent from a listing made before its lease.

@@ -21,8 +21,9 @@ use crate::keys::{KEY_LENGTH, Key, Keys, Purpose, same};
 use crate::seal::context;
 use crate::seal::messages::{Messages, Place};
 
-/// Size at which a pack is closed.
-pub(crate) const TARGET_BYTES: u64 = 32 * 1024 * 1024;
+/// Size at which a pack is closed: with its last block and its table it mostly stays below 32 MiB,
+/// where the next size class begins.
+pub(crate) const TARGET_BYTES: u64 = 32 * 1024 * 1024 - 768 * 1024;
 /// Largest plaintext of one block.
 pub(crate) const BLOCK_LIMIT: usize = 8 * 1024 * 1024;
 /// Length of the clear header.

@@ -6,8 +6,11 @@
 
 pub(crate) mod messages;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
+use zstd::bulk::Compressor;
 
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -198,9 +201,32 @@ fn unpack(payload: &[u8], limit: usize) -> Option<Vec<u8>> {
 
 /// Compresses, unless that does not pay.
 pub(crate) fn compress(plain: &[u8]) -> Result<Option<Vec<u8>>> {
-    let compressed = zstd::bulk::compress(plain, ZSTD_LEVEL)
-        .map_err(|cause| Error::from_io(ErrorKind::InvalidInput, "compression", cause))?;
-    Ok((compressed.len() < plain.len()).then_some(compressed))
+    let failed = |cause| Error::from_io(ErrorKind::InvalidInput, "compression", cause);
+    let kept = compressors().pop();
+    let (mut compressor, mut buffer) = match kept {
+        Some(kept) => kept,
+        None => (Compressor::new(ZSTD_LEVEL).map_err(failed)?, Vec::new()),
+    };
+    buffer.clear();
+    buffer.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+    compressor
+        .compress_to_buffer(plain, &mut buffer)
+        .map_err(failed)?;
+    let compressed = (buffer.len() < plain.len()).then(|| buffer.clone());
+    let mut kept = compressors();
+    if kept.len() < COMPRESSORS_KEPT {
+        kept.push((compressor, buffer));
+    }
+    Ok(compressed)
+}
+
+/// Compressors that wait for the next block, with the buffers they write to: making them anew
+/// costs more than a small block does.
+static COMPRESSORS: Mutex<Vec<(Compressor<'static>, Vec<u8>)>> = Mutex::new(Vec::new());
+const COMPRESSORS_KEPT: usize = 2;
+
+fn compressors() -> MutexGuard<'static, Vec<(Compressor<'static>, Vec<u8>)>> {
+    COMPRESSORS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Inflates to exactly `length` bytes, which may not exceed `limit`.

@@ -5,59 +5,19 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use backup_store::catalog::{
-    Item, ItemKey, ItemKind, ItemState, Representation, RepresentationKind, ResourceId, Snapshot,
-};
+use backup_store::catalog::Snapshot;
 use backup_store::{
-    Backend, CheckDepth, ContentClass, ErrorKind, Fencing, KeptUp, PruneOptions, PruneOutcome,
-    PruneReport, RepackOptions, SnapshotId, Store, Timestamp, Writer,
+    Backend, CheckDepth, ErrorKind, Fencing, KeptUp, PruneOptions, PruneOutcome, PruneReport,
+    RepackOptions, SnapshotId, Store, Writer,
 };
-use common::{World, noise, resource, snapshot};
+use common::{World, gathered, noise, published};
 
-/// Publishes a snapshot of one resource that holds these contents, on top of nothing.
 async fn publish(writer: &Writer, owner: &str, contents: &[Vec<u8>]) -> SnapshotId {
-    let snapshot = gather(writer, owner, contents).await;
-    writer.publish(vec![snapshot]).await.unwrap()[0]
+    published(writer, owner, contents).await.unwrap()
 }
 
 async fn gather(writer: &Writer, owner: &str, contents: &[Vec<u8>]) -> Snapshot {
-    let resource = resource(owner);
-    let gatherer = writer.gather(&ResourceId::new(resource.id.as_str()));
-    let mut edits = Vec::new();
-    for (number, bytes) in contents.iter().enumerate() {
-        let content = gatherer.put(ContentClass::Binary, bytes).await.unwrap();
-        let item = item(number, content, bytes.len());
-        edits.push((item.key.encode(), Some(item.encode())));
-    }
-    gatherer.commit().await.unwrap();
-    edits.sort();
-    let mut snapshot = snapshot(writer, resource);
-    snapshot.items = writer.apply(&writer.empty_tree(), edits).await.unwrap();
-    snapshot
-}
-
-fn item(number: usize, content: backup_store::ContentRef, size: usize) -> Item {
-    Item {
-        key: ItemKey {
-            container: "inbox".to_owned(),
-            created: Timestamp::EPOCH,
-            id: format!("item {number}"),
-        },
-        kind: ItemKind::File,
-        name: format!("file {number}"),
-        sender: None,
-        recipients: Vec::new(),
-        change_key: "1".to_owned(),
-        content_key: None,
-        size_bytes: size as u64,
-        modified: None,
-        draft: false,
-        state: ItemState::Stored,
-        representations: vec![Representation {
-            kind: RepresentationKind::Content,
-            content,
-        }],
-    }
+    gathered(writer, owner, contents).await.unwrap()
 }
 
 async fn prune(store: &Store, options: &PruneOptions) -> PruneReport {

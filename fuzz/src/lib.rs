@@ -6,8 +6,8 @@ mod wire;
 
 pub use auth::{auth_callback, auth_certificate, auth_challenge, auth_recording, auth_refusal};
 pub use store::{
-    store_container, store_item, store_item_key, store_run_note, store_run_record, store_snapshot,
-    store_tree,
+    store_container, store_item, store_item_key, store_mime, store_run_note, store_run_record,
+    store_snapshot, store_tree,
 };
 pub use wire::{
     ews_find_folder, ews_find_item, ews_get_item, graph_delta, graph_error, graph_page,
@@ -33,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("store_container", store_container),
     ("store_item", store_item),
     ("store_item_key", store_item_key),
+    ("store_mime", store_mime),
     ("store_run_note", store_run_note),
     ("store_run_record", store_run_record),
     ("store_snapshot", store_snapshot),

@@ -30,6 +30,18 @@ pub fn store_run_note(bytes: &[u8]) {
     }
 }
 
+/// Splits a message and joins it again; the first byte says in what pieces it comes.
+pub fn store_mime(bytes: &[u8]) {
+    let Some((piece, message)) = bytes.split_first() else {
+        return;
+    };
+    let joined = backup_store::fuzzing::mime_there_and_back(message, usize::from(*piece) * 17);
+    assert!(
+        joined.is_ok_and(|joined| joined == message),
+        "a message comes back"
+    );
+}
+
 /// Decodes the key of an item.
 pub fn store_item_key(bytes: &[u8]) {
     if let Ok(key) = ItemKey::decode(bytes) {

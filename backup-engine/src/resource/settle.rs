@@ -56,7 +56,7 @@ impl ResourceRun<'_> {
                 Err(error) => return self.fail(name, error),
             }
         }
-        self.commit(entry).await
+        self.commit(entry, &self.gather()).await
     }
 
     /// The container of a feed is gone: what was in it must be settled.
@@ -68,7 +68,7 @@ impl ResourceRun<'_> {
         };
         let mut entry = Entry::new(self.context.environment.now());
         entry.edits.push(Edit::ContainerGone { id: id.clone() });
-        self.commit(entry).await
+        self.commit(entry, &self.gather()).await
     }
 
     /// Tries items in quarantine again that this run has not tried yet.
@@ -86,19 +86,19 @@ impl ResourceRun<'_> {
             return Ok(());
         }
         let mut entry = Entry::new(self.context.environment.now());
-        for (seen, result) in self.reader.fetch(items).await {
+        let into = self.gather();
+        for (seen, result) in self.reader.fetch(items, &into).await {
             match result {
                 Ok(outcome) => {
                     let known = self.view.item(&seen.id).await?;
                     let note = known.and_then(|item| self.note_of(&item.key));
-                    let into = &self.reader.gatherer;
-                    let edit = page::fetched(seen, outcome, note.as_ref(), into, entry.at).await?;
+                    let edit = page::fetched(seen, outcome, note.as_ref(), &into, entry.at).await?;
                     entry.edits.push(edit);
                 }
                 Err(error) => self.fail(QUARANTINE, error)?,
             }
         }
-        self.commit(entry).await
+        self.commit(entry, &into).await
     }
 
     /// Rebuilds what was seen of an item from its record and its stored properties. Its change key
@@ -196,22 +196,20 @@ impl ResourceRun<'_> {
         edits: Vec<Edit>,
     ) -> Result<()> {
         let now = self.context.environment.now();
-        let into = &self.reader.gatherer;
-        let work = page::plan(&mut self.view, &settlement(), located, into, now).await?;
+        let into = self.gather();
+        let work = page::plan(&mut self.view, &settlement(), located, &into, now).await?;
         let mut entry = work.entry;
         entry.edits.extend(edits);
-        for (seen, result) in self.reader.fetch(work.to_fetch).await {
+        for (seen, result) in self.reader.fetch(work.to_fetch, &into).await {
             match result {
                 Ok(outcome) => {
-                    let into = &self.reader.gatherer;
-                    entry
-                        .edits
-                        .push(page::fetched(seen, outcome, None, into, now).await?);
+                    let edit = page::fetched(seen, outcome, None, &into, now).await?;
+                    entry.edits.push(edit);
                 }
                 Err(error) => self.fail(SETTLEMENT, error)?,
             }
         }
-        self.commit(entry).await
+        self.commit(entry, &into).await
     }
 
     /// Returns the feeds that cover these containers, reading the hierarchy again if one is new.
@@ -255,7 +253,7 @@ impl ResourceRun<'_> {
             if entry.edits.is_empty() {
                 break;
             }
-            self.commit(entry).await?;
+            self.commit(entry, &self.gather()).await?;
         }
         Ok(())
     }
@@ -271,7 +269,7 @@ impl ResourceRun<'_> {
             });
             entry.edits.extend(left);
         }
-        self.commit(entry).await
+        self.commit(entry, &self.gather()).await
     }
 }
 

@@ -198,7 +198,8 @@ impl ResourceRun<'_> {
             return Ok(());
         }
         let mut entry = Entry::new(self.context.environment.now());
-        for (seen, result) in self.reader.fetch(items).await {
+        let into = self.gather();
+        for (seen, result) in self.reader.fetch(items, &into).await {
             let outcome = match result {
                 Ok(outcome) => outcome,
                 Err(error) => return self.fail(SYNC_CHECK, error),
@@ -212,11 +213,10 @@ impl ResourceRun<'_> {
                 drift.proved += 1;
                 drift.disproved += u64::from(!same);
             }
-            let into = &self.reader.gatherer;
-            let edit = page::fetched(seen, outcome, None, into, entry.at).await?;
+            let edit = page::fetched(seen, outcome, None, &into, entry.at).await?;
             entry.edits.push(edit);
         }
-        self.commit(entry).await
+        self.commit(entry, &into).await
     }
 
     /// Takes what the listing showed, and settles what it did not show by reading it.
@@ -235,7 +235,7 @@ impl ResourceRun<'_> {
                 entry.edits.push(Edit::Left { id, from });
             }
         }
-        self.commit(entry).await?;
+        self.commit(entry, &self.gather()).await?;
         self.settle(true).await.map(|_| ())
     }
 }

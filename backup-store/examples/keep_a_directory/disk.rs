@@ -97,10 +97,14 @@ pub(crate) fn read_item(item: &Item, path: PathBuf) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// Reads the next piece of a file on another thread; it is empty at the end.
-pub(crate) fn read_piece(mut file: File) -> JoinHandle<io::Result<(File, Vec<u8>)>> {
+/// Reads the next piece of a file into `piece`, on another thread; it is empty at the end.
+pub(crate) fn read_piece(
+    mut file: File,
+    mut piece: Vec<u8>,
+) -> JoinHandle<io::Result<(File, Vec<u8>)>> {
     spawn_blocking(move || {
-        let mut piece = Vec::with_capacity(PIECE_BYTES);
+        piece.clear();
+        piece.reserve(PIECE_BYTES);
         (&mut file)
             .take(PIECE_BYTES as u64)
             .read_to_end(&mut piece)?;

@@ -154,7 +154,7 @@ impl WriterActor {
         match self.references.catch_up(Arc::new(world.rounds()), &parents) {
             CatchUp::Current | CatchUp::ParentCondemned(_) => {}
             CatchUp::Copy(packs, round) if packs.is_empty() => {
-                self.stage = Stage::Acknowledge(round)
+                self.stage = Stage::Acknowledge(round);
             }
             CatchUp::Copy(packs, round) => self.stage = Stage::Copy(packs, round),
         }

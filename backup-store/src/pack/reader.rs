@@ -19,6 +19,8 @@ const KEPT_BYTES: usize = 16 * 1024 * 1024;
 const KEPT_BLOCKS: usize = 256;
 /// Headers that are kept; each takes about half a KiB.
 const KEPT_HEADERS: usize = 4096;
+/// Blocks that can be read at the same time.
+const TURNS: usize = 64;
 /// Longest range that is read at once.
 const RANGE_LIMIT: u64 = 8 * 1024 * 1024;
 
@@ -29,6 +31,8 @@ pub(crate) struct PackReader {
     offload: Arc<dyn Offload>,
     headers: Mutex<HashMap<PackId, Arc<PackSealer>>>,
     blocks: Mutex<BlockCache>,
+    /// Whose turn it is to read a block; blocks are spread over them.
+    turns: [tokio::sync::Mutex<()>; TURNS],
 }
 
 #[derive(Default)]
@@ -74,6 +78,7 @@ impl PackReader {
             offload,
             headers: Mutex::default(),
             blocks: Mutex::default(),
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
         }
     }
 
@@ -90,6 +95,11 @@ impl PackReader {
                 object,
                 "the index names a block that is too long",
             ));
+        }
+        // Many contents share a block: whoever wants it meanwhile waits, and finds it kept.
+        let _turn = self.turns[turn_of(key)].lock().await;
+        if let Some(block) = self.cache().get(key) {
+            return Ok(block);
         }
         let run = contiguous(first, next);
         let sealer = self.sealer(&first.pack).await?;
@@ -183,6 +193,10 @@ impl std::fmt::Debug for PackReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PackReader(..)")
     }
+}
+
+fn turn_of((pack, block): (PackId, u32)) -> usize {
+    (usize::from(pack.as_bytes()[0]) + block as usize) % TURNS
 }
 
 /// The blocks from `first` on that lie one after the other and fit in one range.

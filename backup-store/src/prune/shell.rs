@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, PackId, SnapshotId};
 use crate::pack::{pack_id, pack_name};
 use crate::rounds::{
-    BrokenLease, Plan, RoundNumber, RoundPart, Rounds, Verdict, parse_ack_name, round_name,
+    Ack, BrokenLease, Plan, RoundNumber, RoundPart, Rounds, Verdict, parse_ack_name, round_name,
 };
 use crate::seal::ObjectKind;
 use crate::slots::{Slot, SlotListing, slot_name};
@@ -220,6 +220,8 @@ impl<'a> Shell<'a> {
         for info in self.store.backend().list("acks/").await? {
             if let Some((lease, round)) = parse_ack_name(&info.name)
                 && round >= rounds.current()
+                && !has_ended(&slots, &lease)
+                && self.is_acknowledged(&info.name, lease, round).await?
             {
                 settled.insert(lease);
             }
@@ -245,6 +247,24 @@ impl<'a> Shell<'a> {
             });
         }
         Ok(leases)
+    }
+
+    /// Tells whether an acknowledgement was written by a writer of this store.
+    async fn is_acknowledged(
+        &self,
+        name: &ObjectName,
+        lease: LeaseId,
+        round: RoundNumber,
+    ) -> Result<bool> {
+        let read = self.store.get_object(ObjectKind::Ack, name).await;
+        match read.and_then(|plain| Ack::decode(&plain)) {
+            Ok(ack) => Ok(ack == Ack { lease, round }),
+            Err(cause) if cause.kind() == ErrorKind::Damaged => {
+                tracing::warn!(%name, %cause, "an acknowledgement does not count");
+                Ok(false)
+            }
+            Err(cause) => Err(cause),
+        }
     }
 
     async fn lease_ids(&self) -> Result<Vec<LeaseId>> {

@@ -66,11 +66,14 @@ impl Shell<'_> {
             .collect();
         let places = Places::find(self.store, &marks, &segments, &alive).await?;
         self.refuse_missing(&places)?;
+        let there: BTreeSet<_> = alive.iter().collect();
         let place = |pack: &PackId| {
-            if plan.packs.contains(pack) {
+            if !there.contains(pack) {
+                Place::Absent
+            } else if plan.packs.contains(pack) {
                 Place::Condemned
             } else {
-                Place::Safe // Only packs that are there and not dead were looked at.
+                Place::Safe
             }
         };
         let mut rescued = BTreeSet::new();

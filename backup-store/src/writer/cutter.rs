@@ -238,8 +238,13 @@ impl Stream {
 
     /// Cuts the next `length` bytes off.
     fn cut(&mut self, keys: &Keys, class: ContentClass, length: usize) -> Chunk {
-        let bytes = self.waiting()[..length].to_vec();
-        self.start += length;
+        let bytes = if self.start == 0 && length == self.buffer.len() {
+            std::mem::take(&mut self.buffer) // All of it: nothing need be copied.
+        } else {
+            let bytes = self.waiting()[..length].to_vec();
+            self.start += length;
+            bytes
+        };
         let id = keys.chunk_id(&bytes);
         self.chunks.push(id);
         Chunk { class, id, bytes }

@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_store::catalog::{
-    Outcome, Resource, ResourceId, ResourceKind, Service, Snapshot, Totals,
+    Item, ItemKey, ItemKind, ItemState, Outcome, Representation, RepresentationKind, Resource,
+    ResourceId, ResourceKind, Service, Snapshot, Totals,
 };
 use backup_store::{
-    Backend, CreateOptions, KdfParams, LeaseId, MemoryBackend, Passphrase, Result, RunId, Store,
-    StoreOptions, Timestamp, Writer, WriterOptions,
+    Backend, ContentClass, ContentRef, CreateOptions, KdfParams, LeaseId, MemoryBackend,
+    Passphrase, Result, RunId, SnapshotId, Store, StoreOptions, Timestamp, Writer, WriterOptions,
 };
 
 /// A store in memory with a spool directory on disk.
@@ -170,5 +171,52 @@ pub fn snapshot(writer: &Writer, resource: Resource) -> Snapshot {
         totals: Totals::default(),
         routes: Vec::new(),
         journal_sequence: 0,
+    }
+}
+
+/// Publishes a snapshot of one resource that holds these contents, on top of nothing.
+pub async fn published(writer: &Writer, owner: &str, contents: &[Vec<u8>]) -> Result<SnapshotId> {
+    let snapshot = gathered(writer, owner, contents).await?;
+    Ok(writer.publish(vec![snapshot]).await?[0])
+}
+
+/// Makes such a snapshot.
+pub async fn gathered(writer: &Writer, owner: &str, contents: &[Vec<u8>]) -> Result<Snapshot> {
+    let resource = resource(owner);
+    let gatherer = writer.gather(&resource.id);
+    let mut edits = Vec::new();
+    for (number, bytes) in contents.iter().enumerate() {
+        let content = gatherer.put(ContentClass::Binary, bytes).await?;
+        let item = item(number, content, bytes.len());
+        edits.push((item.key.encode(), Some(item.encode())));
+    }
+    gatherer.commit().await?;
+    edits.sort();
+    let mut snapshot = snapshot(writer, resource);
+    snapshot.items = writer.apply(&writer.empty_tree(), edits).await?;
+    Ok(snapshot)
+}
+
+fn item(number: usize, content: ContentRef, size: usize) -> Item {
+    Item {
+        key: ItemKey {
+            container: "inbox".to_owned(),
+            created: Timestamp::EPOCH,
+            id: format!("item {number}"),
+        },
+        kind: ItemKind::File,
+        name: format!("file {number}"),
+        sender: None,
+        recipients: Vec::new(),
+        change_key: "1".to_owned(),
+        content_key: None,
+        size_bytes: size as u64,
+        modified: None,
+        draft: false,
+        state: ItemState::Stored,
+        representations: vec![Representation {
+            kind: RepresentationKind::Content,
+            content,
+        }],
     }
 }
