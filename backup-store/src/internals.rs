@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::codec::Decoder;
-use crate::content::recipe::Recipe;
+use crate::content::recipe::{Recipe, Step};
 use crate::error::Result;
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkId, LeaseId, PackId};
 use crate::index::filter::Shard;
 use crate::index::layout::{Directory, Trailer, decode_block};
 use crate::index::sealing::segment_id;
 use crate::index::segment::Segment;
-use crate::pack::layout::{Table, decode_frame_entry};
+use crate::pack::layout::{Table, decode_frame_entry, encode_frame_entry};
 use crate::pack::{Location, PackKind};
+use crate::rounds::RoundNumber;
 use crate::rounds::records::{Ack, BrokenLease, Done, Plan, Verdict};
 use crate::slots::Slot;
 use crate::store::Store;
@@ -105,13 +106,59 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
             &(*id, place(PackId::from_bytes([1; 16]), 3)),
         );
     }
-    vec![
+    let mut samples = vec![
         ("segment directory", directory.encode()),
         ("segment trailer", trailer.encode().to_vec()),
         ("segment block", block.finish()),
         ("filter shard", Shard::encode(&ids, 0)),
         ("pack table", table.encode()),
+        ("spool entry", encode_frame_entry(&table.blocks[0])),
         ("slot", Slot::Fence.encode()),
+        ("recipe", recipe_sample()),
+    ];
+    samples.extend(round_samples());
+    samples
+}
+
+fn recipe_sample() -> Vec<u8> {
+    let recipe = Recipe {
+        steps: vec![Step::Literal(300)],
+    };
+    let mut encoder = crate::codec::Encoder::new();
+    encoder.raw(&300u16.to_be_bytes());
+    Recipe::encode(Some(&recipe), &mut encoder);
+    encoder.finish()
+}
+
+fn round_samples() -> Vec<(&'static str, Vec<u8>)> {
+    let round = RoundNumber::new(1);
+    let lease = LeaseId::from_bytes([4; 16]);
+    let plan = Plan {
+        round,
+        packs: [PackId::from_bytes([1; 16])].into(),
+        ..Plan::default()
+    };
+    let verdict = Verdict {
+        round,
+        slots: [(lease, [0, 3].into())].into(),
+        ..Verdict::default()
+    };
+    let done = Done {
+        round,
+        dead: plan.packs.clone(),
+        ..Done::default()
+    };
+    let broken = BrokenLease {
+        lease,
+        at: crate::Timestamp::EPOCH,
+        reason: "the machine is gone".to_owned(),
+    };
+    vec![
+        ("plan", plan.encode()),
+        ("verdict", verdict.encode()),
+        ("done", done.encode()),
+        ("ack", Ack { lease, round }.encode()),
+        ("broken lease", broken.encode()),
     ]
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod backend;
+pub mod browse_cache;
 pub mod catalog;
 mod check;
 mod chunker;

@@ -34,6 +34,19 @@ impl Filter {
         self.prepared().matches(item)
     }
 
+    /// Tells whether a container of this path, or one the snapshot lacks, meets the path condition.
+    pub(crate) fn is_within(&self, path: Option<&str>) -> bool {
+        let Some(wanted) = &self.path else {
+            return true;
+        };
+        let wanted = wanted.trim_matches('/').to_lowercase();
+        path.is_some_and(|path| {
+            let path = path.to_lowercase();
+            let below = path.strip_prefix(&wanted);
+            wanted.is_empty() || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
     fn prepared(&self) -> Prepared {
         let lower = |text: &Option<String>| text.as_deref().map(str::to_lowercase);
         Prepared {
@@ -113,15 +126,10 @@ impl<S: NodeSource + Clone> Search<S> {
         let paths = paths(&containers);
         let scans = match &filter.path {
             None => vec![browse.items()],
-            Some(path) => {
-                let wanted = path.trim_matches('/').to_lowercase();
-                let below = format!("{wanted}/");
+            Some(_) => {
                 let mut within: Vec<&String> = paths
                     .iter()
-                    .filter(|(_, path)| {
-                        let path = path.to_lowercase();
-                        wanted.is_empty() || path == wanted || path.starts_with(&below)
-                    })
+                    .filter(|(_, path)| filter.is_within(Some(path)))
                     .map(|(id, _)| id)
                     .collect();
                 within.sort_unstable();
