@@ -169,7 +169,7 @@ impl<'a> ResourceRun<'a> {
             let Some(step) = step else {
                 break;
             };
-            let next = while_polling(self.take(step), &mut steps, &mut ready).await?;
+            let next = while_polling(Box::pin(self.take(step)), &mut steps, &mut ready).await?;
             steps.extend(next);
         }
         Ok(())

@@ -9,6 +9,8 @@
 //!
 //! Searching makes a browse cache in a temporary directory: names and subjects in plaintext.
 
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Crash points: the store is stopped or disturbed at every effect, and nothing is ever lost.
 
+#![allow(clippy::print_stdout, reason = "figures for whoever runs it")]
+
 mod harness;
 
 use std::collections::BTreeSet;

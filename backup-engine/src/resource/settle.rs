@@ -162,7 +162,7 @@ impl ResourceRun<'_> {
             }
         }
         let containers = std::mem::take(&mut open.containers);
-        self.commit_located(open.located, open.edits).await?;
+        Box::pin(self.commit_located(open.located, open.edits)).await?;
         self.feeds_of(containers).await
     }
 

@@ -226,7 +226,7 @@ impl ResourceRun<'_> {
         let items = found.shown.into_values();
         let items = items.map(|seen| Change::Item(Box::new(seen)));
         let changes = containers.chain(items).collect();
-        self.commit_located(changes, Vec::new()).await?;
+        Box::pin(self.commit_located(changes, Vec::new())).await?;
         self.view.doubt_containers(found.absent_containers);
         let mut entry = Entry::new(self.context.environment.now());
         for id in found.absent {

@@ -73,8 +73,10 @@ impl BrowseCache {
             }
             report.added += 1;
         }
-        for id in known.difference(&there).copied() {
-            self.run(move |connection| forget(connection, &id)).await?;
+        for id in known.difference(&there) {
+            let gone = *id;
+            self.run(move |connection| forget(connection, &gone))
+                .await?;
             report.removed += 1;
         }
         Ok(None)

@@ -34,8 +34,9 @@ struct World {
 impl World {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut create = CreateOptions::default();
-        create.kdf = KdfParams::minimum();
+        let create = CreateOptions {
+            kdf: KdfParams::minimum(),
+        };
         let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
         let options = StoreOptions {
             offload: Arc::new(InlineOffload),

@@ -180,7 +180,9 @@ impl FaultPlan {
         let mut state = self.lock();
         state.reads += 1;
         let reads = state.reads;
-        let fails = state.flaky_reads.is_some_and(|nth| reads % nth == 0);
+        let fails = state
+            .flaky_reads
+            .is_some_and(|nth| reads.is_multiple_of(nth));
         (fails, state.slow_lists)
     }
 

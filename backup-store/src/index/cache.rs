@@ -307,7 +307,7 @@ impl IndexCache {
             let known = places.len();
             match fetched.get(&(file.id(), part)) {
                 Some(bytes) => {
-                    find_in_block(bytes, packs, id, places).map_err(|cause| file.damaged(cause))?
+                    find_in_block(bytes, packs, id, places).map_err(|cause| file.damaged(cause))?;
                 }
                 None => {
                     let Some(bytes) = self.parts.get(each.number, part)? else {

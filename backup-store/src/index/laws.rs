@@ -36,8 +36,9 @@ impl World {
             directory: tempfile::tempdir().unwrap(),
             model: Model::new(),
         };
-        let mut create = CreateOptions::default();
-        create.kdf = KdfParams::minimum();
+        let create = CreateOptions {
+            kdf: KdfParams::minimum(),
+        };
         let backend: Arc<dyn Backend> = Arc::new(world.memory.clone());
         let words = Passphrase::new("words");
         let store = Store::create(backend, &words, create, world.options(false)).await;

@@ -287,5 +287,5 @@ fn is_text(bytes: &[u8]) -> bool {
         // Cut off within a character.
         Err(cause) => cause.error_len().is_none(),
     };
-    valid && !bytes.iter().any(|byte| control(byte))
+    valid && !bytes.iter().any(control)
 }

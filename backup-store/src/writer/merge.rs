@@ -110,7 +110,7 @@ impl Writer {
             self.superseded_by(group).await?,
             bound,
         );
-        let mut inputs: Vec<Input> = group.iter().map(|each| Input::new(each)).collect();
+        let mut inputs: Vec<Input> = group.iter().map(Input::new).collect();
         loop {
             for input in &mut inputs {
                 self.refill(input).await?;

@@ -45,7 +45,7 @@ impl Scenario {
             // An item is there in two rounds of three, and changes now and then; contents are
             // shared between items.
             let dice = mix(seed, u64::from(item) << 8 | round);
-            if dice % 3 != 0 {
+            if !dice.is_multiple_of(3) {
                 let version = mix(seed, u64::from(item) << 8 | (round / (1 + dice % 2)));
                 target.insert(item, (version % 40) as u32);
             }

@@ -58,7 +58,7 @@ impl Candidate {
                 [] | [b'\r'] if !end => return Verdict::Undecided,
                 _ => return Verdict::Literal(self.line),
             };
-            if length == 0 || length % 4 != 0 {
+            if length == 0 || !length.is_multiple_of(4) {
                 return Verdict::Literal(self.line);
             }
             if let Some(verdict) = self.add_line(length, length > body, &line_end) {

@@ -163,7 +163,8 @@ fn a_missing_last_ending_is_kept_missing() {
 fn near_misses_come_back_byte_by_byte() {
     let good = lines(&noise(9_000, 4), 76, "\r\n");
     let at = |line: usize, column: usize| line * 78 + column;
-    let cases: Vec<(&str, Box<dyn Fn(&mut Vec<u8>)>)> = vec![
+    type Change = Box<dyn Fn(&mut Vec<u8>)>;
+    let cases: Vec<(&str, Change)> = vec![
         (
             "a longer line",
             Box::new(move |b| b.splice(at(70, 9)..at(70, 9), *b"AAAA").for_each(drop)),
