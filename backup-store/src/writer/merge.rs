@@ -17,6 +17,8 @@ use crate::index::sealing::{SegmentSealer, segment_id};
 use crate::offload::offload;
 use crate::store::BLOCK_GROUP;
 
+/// Merges of one call at most.
+const MERGES_AT_ONCE: usize = 4;
 /// Entries of a merge that lets go of the filters in memory, to make room.
 const LARGE_MERGE: u64 = 1 << 20;
 
@@ -36,7 +38,9 @@ impl Writer {
     pub(super) async fn merge_planned(&self) -> Result<usize> {
         let store = &self.0.store;
         let mut merges = 0;
-        while self.next_merge().is_some() {
+        // Writers that merge at once make segments that are to be merged again: without a bound
+        // they would go on for ever. What is left over the next flush sees to.
+        while merges < MERGES_AT_ONCE && self.next_merge().is_some() {
             // Another writer may have merged the same meanwhile.
             store.refresh_index().await?;
             let Some(group) = self.next_merge() else {
