@@ -314,7 +314,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_goes_in_comes_back(bytes in message(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..9)) {
+    fn whatever_goes_in_comes_back(
+        bytes in message(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..9),
+    ) {
         let whole = split([&bytes[..]]);
         prop_assert_eq!(&join(&whole), &bytes);
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
