@@ -19,11 +19,11 @@ trap stop EXIT
 
 skip() { echo "SKIPPED $1: $2"; skipped+=("$1"); }
 
-# try NAME EXPECTED ARGUMENTS...: runs the example; its output must hold EXPECTED.
+# try NAME EXPECTED ARGUMENTS...: runs the example, three minutes at most; its output must hold EXPECTED.
 try() {
     local name=$1 expected=$2 output
     shift 2
-    if output=$("$example" "$@" 2>&1) && [[ $output == *"$expected"* ]]; then
+    if output=$(timeout 180 "$example" "$@" 2>&1) && [[ $output == *"$expected"* ]]; then
         echo "passed  $name: $output"
         passed+=("$name")
     else
