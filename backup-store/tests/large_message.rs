@@ -8,16 +8,16 @@ mod common;
 use std::sync::Arc;
 
 use backup_store::{
-    Backend, ContentClass, CreateOptions, KdfParams, LocalBackend, RunId, Store, StoreOptions,
-    WriterOptions,
+    Backend, ContentClass, CreateOptions, InlineOffload, KdfParams, LocalBackend, RunId, Store,
+    StoreOptions, WriterOptions,
 };
 use common::{noise, resource};
 
 /// Pieces of one attachment, generated one at a time, and the bytes in each.
-const PIECES: u32 = 200;
+const PIECES: u32 = 600;
 const PIECE: usize = 57 * 10_000;
-/// What all of it may take beyond what the process had before; the message has 156 MB.
-const LIMIT_KIB: u64 = 100 * 1024;
+/// What all of it may take beyond what the process had before; the message has 468 MB.
+const LIMIT_KIB: u64 = 128 * 1024;
 
 /// Makes the message piece by piece; pieces differ in their first line.
 struct Pieces {
@@ -55,14 +55,18 @@ fn peak_kib() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_of_150_mb_is_kept_and_read_in_bounded_memory() {
+#[tokio::test]
+async fn a_message_far_larger_than_150_mb_is_kept_and_read_in_bounded_memory() {
     let directory = tempfile::tempdir().unwrap();
     let backend: Arc<dyn Backend> =
         Arc::new(LocalBackend::create(directory.path().join("store")).unwrap());
     let mut create = CreateOptions::default();
     create.kdf = KdfParams::minimum();
-    let options = StoreOptions::default();
+    // One thread: what several take at the same time is not what is measured here.
+    let options = StoreOptions {
+        offload: Arc::new(InlineOffload),
+        ..StoreOptions::default()
+    };
     let store = Store::create(backend, &common::passphrase(), create, options)
         .await
         .unwrap();
@@ -82,9 +86,9 @@ async fn a_message_of_150_mb_is_kept_and_read_in_bounded_memory() {
     let content = content.finish().await.unwrap();
     gatherer.commit().await.unwrap();
     writer.end().await.unwrap();
-    assert!(content.length > 150_000_000);
+    assert!(content.length > 450_000_000);
     assert!(
-        content.chunk_ids().count() < 400,
+        content.chunk_ids().count() < 1_200,
         "decoded, and cut in large chunks"
     );
 
