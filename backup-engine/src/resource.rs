@@ -425,8 +425,9 @@ impl<'a> ResourceRun<'a> {
             .as_millis()
             .saturating_sub(parent.finished.as_millis());
         let age_max = self.context.options.cursor_age_max.as_millis();
-        // After a reset the cursors of the parent lead nowhere.
-        let reset = !self.resets.is_empty();
+        // After a reset the cursors of the parent lead nowhere; also if the run that met it ended
+        // before this one took over its journal.
+        let reset = self.view.has_enumerated();
         // A proof stands in the run notes, and would be asked for again.
         let proved = self.drift.is_some_and(|drift| drift.proved > 0);
         self.has_sent

@@ -61,6 +61,8 @@ pub(crate) struct View {
     feeds: Vec<String>,
     tally: Tally,
     fetched_bytes: u64,
+    /// Whether a feed was enumerated anew since the parent, by this run or one that it took over.
+    enumerated: bool,
 }
 
 impl View {
@@ -100,6 +102,7 @@ impl View {
             feeds: Vec::new(),
             tally: Tally::default(),
             fetched_bytes: 0,
+            enumerated: false,
         };
         if let Some(parent) = parent {
             view.load(parent).await?;
@@ -171,10 +174,16 @@ impl View {
 
     /// Starts to enumerate a feed anew, from its beginning.
     pub(crate) fn start_enumeration(&mut self, feed: &str, generation: [u8; 16]) {
+        self.enumerated = true;
         let shadow = Shadow::new(generation, self.trees.empty());
         self.shadows.insert(feed.to_owned(), shadow);
         self.cursors.remove(feed);
         self.dirty_cursors.remove(feed);
+    }
+
+    /// Tells whether cursors of the parent lead nowhere, whatever else is as it was.
+    pub(crate) fn has_enumerated(&self) -> bool {
+        self.enumerated
     }
 
     /// Returns the generation of a feed that is being enumerated anew.

@@ -430,6 +430,24 @@ async fn a_fenced_run_goes_on_under_a_new_lease_and_fetches_nothing_again() {
     assert_eq!(world.state().await, fresh.state().await);
 }
 
+#[tokio::test]
+async fn a_reset_that_an_interrupted_run_met_is_not_met_again() {
+    let source = MemorySource::new(Layout::Drive, 1);
+    source.with(|state| {
+        state.add_container("f0", "Inbox");
+        for id in ["i0", "i1", "i2"] {
+            state.put(id, "f0", b"skip");
+        }
+    });
+    let world = World::new(&source).await;
+    world.backup().await;
+    source.with(|state| state.expire_cursors());
+    assert!(world.backup_dropped_after(1).await.is_none());
+    world.backup().await;
+    let idle = world.backup().await;
+    assert_eq!(idle.resources[0].outcome, ResourceOutcome::Unchanged);
+}
+
 /// Says when the first page is committed.
 #[derive(Debug, Default)]
 struct Committed(tokio::sync::Notify);
