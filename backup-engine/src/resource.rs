@@ -321,6 +321,9 @@ impl<'a> ResourceRun<'a> {
 
     /// Hands a snapshot of the present state to the publisher.
     async fn publish(&mut self, outcome: Outcome) -> Result<()> {
+        if self.view.has_absent_containers() {
+            return Ok(()); // After they are settled.
+        }
         let snapshot = self.snapshot(outcome).await?;
         self.since_checkpoint = Instant::now();
         self.send(snapshot)
@@ -376,7 +379,10 @@ impl<'a> ResourceRun<'a> {
         };
         let snapshot = self.snapshot(to_catalog(outcome)).await?;
         let changed = self.is_news(&snapshot);
-        if changed {
+        if self.interrupted && self.view.has_absent_containers() {
+            // The journal knows what the snapshot could not say; the next run goes on from there.
+            tracing::debug!(resource = %self.reader.resource.id, "nothing is published yet");
+        } else if changed {
             self.send(snapshot)?;
         } else {
             self.context

@@ -472,6 +472,12 @@ impl View {
             .collect()
     }
 
+    /// Tells whether an enumeration did not show some containers that were not read since: no
+    /// snapshot can say so.
+    pub(crate) fn has_absent_containers(&self) -> bool {
+        !self.absent_containers.is_empty()
+    }
+
     /// Takes note of containers that must be read to know whether they are there.
     pub(crate) fn doubt_containers(&mut self, ids: BTreeSet<String>) {
         self.absent_containers.extend(ids);
@@ -491,9 +497,7 @@ impl View {
                 .into_iter()
                 .filter(|id| !self.left.contains(id))
                 .collect::<Vec<_>>();
-            if !open.is_empty() {
-                leftovers.push((container, open));
-            }
+            leftovers.push((container, open));
         }
         Ok(leftovers)
     }
@@ -561,6 +565,10 @@ impl View {
     ///
     /// What is not settled is noted, so that it is not lost if only the snapshot survives.
     pub(crate) async fn fold(&mut self, now: backup_store::Timestamp) -> Result<Roots> {
+        for container in self.gone_containers.clone() {
+            let ids = self.ids_in(&Scope::Container(container)).await?;
+            self.left.extend(ids);
+        }
         for id in self.unsettled() {
             if let Some(key) = self.index().await?.key(&id) {
                 self.set_note(key, Some(unsettled_note(now)));

@@ -448,6 +448,38 @@ async fn a_reset_that_an_interrupted_run_met_is_not_met_again() {
     assert_eq!(idle.resources[0].outcome, ResourceOutcome::Unchanged);
 }
 
+async fn a_stop_loses_no_removed_folder(lose_cursors: bool) {
+    for after in 1..8 {
+        let source = filled(Layout::Mailbox, 1);
+        let mut world = World::new(&source).await;
+        world.options.checkpoint_items = 1;
+        world.backup().await;
+        source.with(|state| {
+            if lose_cursors {
+                state.expire_cursors();
+            }
+            state.remove_container("f0");
+            state.put("new", "f1", b"new");
+        });
+        world.backup_stopped_after(after).await;
+        world.backup().await;
+        let fresh = World::new(&source).await;
+        fresh.backup().await;
+        let (world, fresh) = (world.state().await, fresh.state().await);
+        assert_eq!(world, fresh, "stopped after {after}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_right_after_a_folder_went_leaves_nothing_of_it_behind() {
+    a_stop_loses_no_removed_folder(false).await;
+}
+
+#[tokio::test]
+async fn a_stop_right_after_a_folder_was_not_listed_leaves_nothing_of_it_behind() {
+    a_stop_loses_no_removed_folder(true).await;
+}
+
 /// Says when the first page is committed.
 #[derive(Debug, Default)]
 struct Committed(tokio::sync::Notify);
