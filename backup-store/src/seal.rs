@@ -19,7 +19,7 @@ use crate::keys::{KEY_LENGTH, Key, Keys, Purpose, same};
 use crate::nonces::observe;
 
 /// Format version of the whole store; part of what every sealed thing is bound to.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Bytes that sealing adds to a message.
 pub(crate) const TAG: usize = 16;

@@ -128,13 +128,15 @@ mod tests {
     #[test]
     fn another_version_is_refused_naming_both() {
         let text = String::from_utf8(config().encode().unwrap()).unwrap();
-        let body = text.replacen(" 1\n", " 7\n", 1);
+        let first = format!(" {FORMAT_VERSION}\n");
+        let body = text.replacen(&first, " 7\n", 1);
         let body = &body[..body.rfind("blake3 ").unwrap()];
         let other = format!("{body}blake3 {}\n", blake3::hash(body.as_bytes()));
         let error = Config::decode(other.as_bytes()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
         assert!(error.to_string().contains("version 7"), "{error}");
-        assert!(error.to_string().contains("version 1"), "{error}");
+        let ours = format!("version {FORMAT_VERSION}");
+        assert!(error.to_string().contains(&ours), "{error}");
     }
 
     #[test]
