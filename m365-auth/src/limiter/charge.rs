@@ -9,6 +9,7 @@ pub struct Charge {
     units: u64,
     bytes: u64,
     paused_depth: usize,
+    left: u8,
 }
 
 impl Charge {
@@ -20,6 +21,7 @@ impl Charge {
             path,
             units: 0,
             bytes: 0,
+            left: 0,
         }
     }
 
@@ -45,6 +47,14 @@ impl Charge {
         self
     }
 
+    /// Sets which share of every budget must stay free for others, in percent; a budget is a window
+    /// of a day or more.
+    #[must_use]
+    pub fn leaving(mut self, percent: u8) -> Self {
+        self.left = percent.min(100);
+        self
+    }
+
     /// Returns the names of the nodes, from the topmost down.
     pub fn path(&self) -> &[String] {
         &self.path
@@ -53,6 +63,15 @@ impl Charge {
     /// Returns the path of the node that a refusal of the service pauses.
     pub fn paused_path(&self) -> &[String] {
         &self.path[..self.paused_depth]
+    }
+
+    pub(super) fn left(&self) -> u8 {
+        self.left
+    }
+
+    /// Returns how many names from the top lead to the node that a refusal of the service pauses.
+    pub(super) fn paused_depth(&self) -> usize {
+        self.paused_depth
     }
 
     pub(super) fn amount(&self, unit: Unit) -> u64 {
