@@ -112,10 +112,10 @@ impl Node {
             })
             .max();
         let under_way = self.under_way.saturating_add(ahead);
-        let busy = self
-            .concurrency
-            .most(now)
-            .is_some_and(|most| under_way >= most);
+        let busy = self.concurrency.most(now).is_some_and(|most| {
+            let places = self.places(charge).min(most.max(1));
+            under_way.saturating_add(places) > most
+        });
         let cause = match (paused, full, busy) {
             (Some(_), ..) => RefusalCause::Pause,
             (_, Some(_), _) => RefusalCause::Window,
@@ -140,7 +140,7 @@ impl Node {
     }
 
     pub(super) fn take(&mut self, now: Duration, charge: &Charge) {
-        self.under_way += 1;
+        self.under_way = self.under_way.saturating_add(self.places(charge));
         for (unit, window, _) in &mut self.windows {
             window.add(now, charge.amount(*unit));
         }
@@ -151,11 +151,11 @@ impl Node {
     }
 
     pub(super) fn release(&mut self, now: Duration, charge: &Charge, feedback: &Feedback) {
-        self.under_way = self.under_way.saturating_sub(1);
+        self.under_way = self.under_way.saturating_sub(self.places(charge));
         for (unit, window, _) in &mut self.windows {
             match unit {
-                Unit::Requests => {}
-                Unit::Bytes => window.add(now, feedback.further_bytes),
+                Unit::Requests | Unit::SentBytes => {}
+                Unit::Bytes | Unit::ReceivedBytes => window.add(now, feedback.further_bytes),
                 Unit::Units => {
                     let charged = charge.amount(Unit::Units);
                     let billed = feedback.units.unwrap_or(charged);
@@ -222,6 +222,12 @@ impl Node {
         }
     }
 
+    /// Returns how many of the places under way a charge takes: a batch never more than there are.
+    fn places(&self, charge: &Charge) -> u32 {
+        let most = self.concurrency.limit.unwrap_or(u32::MAX).max(1);
+        charge.requests().min(most)
+    }
+
     /// Pauses after a refusal of the service; where it names no pause, longer every time.
     pub(super) fn throttle(&mut self, now: Duration, pause: Option<Duration>, is_shared: bool) {
         let pause = pause.unwrap_or_else(|| {
@@ -232,7 +238,7 @@ impl Node {
                 .min(LONGEST_UNNAMED)
         });
         let until = now.saturating_add(pause.min(LONGEST_PAUSE));
-        if is_shared {
+        if is_shared && self.concurrency.limit.is_none() {
             self.ramp = Some(Ramp::new(until.max(self.paused_until)));
         }
         if self.rung > 0 && self.climbs_from <= now {

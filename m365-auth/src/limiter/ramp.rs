@@ -12,9 +12,8 @@ use super::{Charge, Unit};
 pub(super) struct Ramp {
     from: Duration,
     step: u32,
-    requests: u64,
-    units: u64,
-    bytes: u64,
+    /// What has gone in this step, by unit.
+    taken: Vec<(Unit, u64)>,
 }
 
 impl Ramp {
@@ -23,9 +22,7 @@ impl Ramp {
         Self {
             from,
             step: 0,
-            requests: 0,
-            units: 0,
-            bytes: 0,
+            taken: Vec::new(),
         }
     }
 
@@ -65,9 +62,13 @@ impl Ramp {
                 ..Self::new(self.from)
             };
         }
-        self.requests += charge.amount(Unit::Requests);
-        self.units = self.units.saturating_add(charge.amount(Unit::Units));
-        self.bytes = self.bytes.saturating_add(charge.amount(Unit::Bytes));
+        for unit in UNITS {
+            let amount = charge.amount(unit);
+            match self.taken.iter_mut().find(|(known, _)| *known == unit) {
+                Some((_, taken)) => *taken = taken.saturating_add(amount),
+                None => self.taken.push((unit, amount)),
+            }
+        }
     }
 
     pub(super) fn is_over(&self, now: Duration) -> bool {
@@ -81,14 +82,18 @@ impl Ramp {
     }
 
     fn used(&self, unit: Unit) -> u64 {
-        match unit {
-            Unit::Requests => self.requests,
-            Unit::Units => self.units,
-            Unit::Bytes => self.bytes,
-        }
+        let taken = self.taken.iter().find(|(known, _)| *known == unit);
+        taken.map_or(0, |(_, amount)| *amount)
     }
 }
 
+const UNITS: [Unit; 5] = [
+    Unit::Requests,
+    Unit::Units,
+    Unit::Bytes,
+    Unit::SentBytes,
+    Unit::ReceivedBytes,
+];
 const STEP: Duration = Duration::from_secs(5);
 /// How many steps are slower than the whole rate.
 const STEPS: u32 = 2;
