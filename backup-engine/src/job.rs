@@ -2,24 +2,25 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use backup_store::catalog::{
     Drift, Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry, Totals, choose_parent,
 };
 use backup_store::{RunId, SnapshotId, StopSignal, Store, Timestamp, WriterOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use m365_auth::QueueLimits;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
-use crate::gate::{Gate, GateContext, Pause};
+use crate::gate::{Gate, GateContext};
 use crate::journal::{Header, Journal};
 use crate::options::BackupOptions;
 use crate::publish::Publisher;
 use crate::reader::Reader;
 use crate::report::{LeftOut, ResourceOutcome, ResourceReport, RunOutcome, RunReport};
 use crate::resource::{ResourceRun, RunContext};
-use crate::source::{Found, Owner, PauseScope, Source};
+use crate::source::{Found, Owner, Source};
 use crate::trees::Trees;
 use crate::view::View;
 
@@ -105,6 +106,11 @@ impl BackupJob {
             })
             .await?;
         observer.event(&Event::RunStarted { run });
+        if let Some(units) = self.options.max_parallel {
+            let mut limits = QueueLimits::default();
+            limits.units = units.max(1);
+            self.options.scheduler.set_limits(limits);
+        }
 
         let (publisher, outbox) = Publisher::new(&writer, journal.clone(), observer);
         let context = RunContext {
@@ -124,7 +130,12 @@ impl BackupJob {
             drop(context);
             found
         };
-        let (found, published) = futures_util::try_join!(work, publisher.run())?;
+        let limiter = self.options.scheduler.limiter();
+        let both = async { futures_util::try_join!(work, publisher.run()) };
+        let (found, published) = tokio::select! {
+            both = both => both?,
+            never = self.options.bandwidth.keep(limiter, &*environment) => match never {},
+        };
 
         let report = assemble(run, found, &published, stop.is_requested());
         let record = self.record(&report, started, environment.now());
@@ -154,21 +165,9 @@ impl BackupJob {
             journalled: journalled.collect(),
             listing: context.writer.snapshots(),
         };
-        let pauses = self
-            .sources
-            .iter()
-            .map(|_| Pause::default())
-            .collect::<Vec<_>>();
-        let tasks = owners.into_iter().map(|(number, owner)| {
-            let pause = match self.sources[number].pause_scope() {
-                PauseScope::Service => pauses[number].clone(),
-                PauseScope::Resource => Pause::default(),
-            };
-            Task {
-                source: &*self.sources[number],
-                owner,
-                pause,
-            }
+        let tasks = owners.into_iter().map(|(number, owner)| Task {
+            source: &*self.sources[number],
+            owner,
         });
         let ended = stream::iter(tasks)
             .map(|task| Box::pin(start.resource(task)))
@@ -192,12 +191,13 @@ impl BackupJob {
     /// Returns the owners, each with the position of its source.
     async fn owners(&self, context: &RunContext<'_>) -> Result<Vec<(usize, Owner)>> {
         let directory = ResourceId::new("directory");
-        let gate = Gate::new(directory, 1, Pause::default(), context.gate_context());
         let mut owners = Vec::new();
         for (number, source) in self.sources.iter().enumerate() {
             if !self.options.selection.covers(&source.service()) {
                 continue;
             }
+            let charge = source.charge_of_owners();
+            let gate = Gate::new(directory.clone(), charge, 1, context.gate_context());
             let mut from = None;
             loop {
                 let list = || source.owners(&self.options.selection, from.as_ref());
@@ -254,6 +254,7 @@ impl<'a> RunContext<'a> {
             observer: self.observer,
             stop: self.stop,
             limits: &self.options.retry,
+            scheduler: &self.options.scheduler,
         }
     }
 }
@@ -262,7 +263,6 @@ impl<'a> RunContext<'a> {
 struct Task<'a> {
     source: &'a dyn Source,
     owner: Owner,
-    pause: Pause,
 }
 
 /// How a task ended.
@@ -295,7 +295,8 @@ impl Start<'_> {
         }
         let id = ResourceId::of(&task.source.service(), &task.owner.id);
         let requests = context.options.requests_per_resource.max(1);
-        let gate = Gate::new(id, requests, task.pause.clone(), context.gate_context());
+        let charge = task.source.charge(&task.owner.id);
+        let gate = Gate::new(id, charge, requests, context.gate_context());
         let resource = match gate.attempt(|| task.source.resource(&task.owner)).await {
             Ok(Found::Resource(resource)) => resource,
             Ok(Found::Nothing { reason }) => {
@@ -321,11 +322,16 @@ impl Start<'_> {
                 return Ok(Ended::Worked(report));
             }
         };
+        let (id, charge) = (
+            resource.id.clone(),
+            task.source.charge(&resource.service_id),
+        );
         let reader = Reader {
             source: task.source,
-            gate,
+            gate: Gate::new(id, charge, requests, context.gate_context()),
             resource,
             requests,
+            page_sizes: Mutex::default(),
         };
         let run = self.resume(reader).await?;
         let report = Box::new(Box::pin(run.run()).await?);

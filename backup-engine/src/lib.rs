@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bandwidth;
 mod change;
 pub mod error;
 pub mod events;
@@ -21,6 +22,7 @@ mod tally;
 mod trees;
 mod view;
 
+pub use bandwidth::BandwidthProfile;
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
 pub use job::BackupJob;
