@@ -7,13 +7,12 @@ use backup_engine::{
     RunReport, Selection, Source, SyncCheck, Users,
 };
 use backup_store::catalog::{Service, Totals};
-use m365_auth::RetryPolicy;
 use serde_json::json;
 
 use super::sync_check;
 use crate::args::BackupArgs;
 use crate::config::{Config, Users as ConfiguredUsers};
-use crate::connect::{Context, graph_client, state_folder};
+use crate::connect::{Context, graph_client, scheduler, state_folder};
 use crate::exit::Exit;
 use crate::failure::{Result, from_backup};
 use crate::output::Output;
@@ -36,7 +35,8 @@ pub(crate) async fn run_with(
     let config = context.required_config()?;
     let selection = selection(&config, &args)?;
     let open = context.open_store(Some(&config)).await?;
-    let graph = graph_client(&config, RetryPolicy::none())?;
+    let scheduler = scheduler();
+    let graph = graph_client(&config, &scheduler)?;
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     if selection.covers(&Service::Outlook) {
         sources.push(Arc::new(OutlookSource::new(graph.clone())));
@@ -60,6 +60,9 @@ pub(crate) async fn run_with(
         sync_check: check,
         set: config.name.clone(),
         selection,
+        scheduler,
+        max_parallel: config.parallelism.max_parallel,
+        bandwidth: config.parallelism.bandwidth(),
         parallel_resources: config.parallelism.resources,
         requests_per_resource: config.parallelism.requests_per_resource,
         state_dir: state_folder(Some(&config), &open.store)?,
