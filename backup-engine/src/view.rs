@@ -16,6 +16,7 @@ use backup_store::catalog::{
 
 use crate::error::Result;
 use crate::journal::{Edit, Entry};
+use crate::mutant::{Mutant, mutated};
 use crate::source::Scope;
 use crate::tally::{IdHash, Tally};
 use crate::trees::Trees;
@@ -579,8 +580,13 @@ impl View {
             .collect();
         self.roots.containers = self.trees.apply(&self.roots.containers, edits).await?;
         let encode = |(key, item): (Vec<u8>, Option<Item>)| (key, item.map(|item| item.encode()));
+        let known = |item: &Item| {
+            let quarantined = matches!(item.state, ItemState::Quarantined { .. });
+            !(quarantined && mutated(Mutant::QuarantineOutsideSnapshot))
+        };
         let edits = std::mem::take(&mut self.pending)
             .into_iter()
+            .map(|(key, item)| (key, item.filter(known)))
             .map(encode)
             .collect();
         self.roots.items = self.trees.apply(&self.roots.items, edits).await?;
