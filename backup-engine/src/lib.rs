@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod change;
+mod claims;
+pub mod coordinator;
 pub mod error;
 pub mod events;
 mod gate;
@@ -18,9 +20,11 @@ pub mod selection;
 pub mod source;
 pub mod sync_check;
 mod tally;
+mod tasks;
 mod trees;
 mod view;
 
+pub use coordinator::{Coordination, Coordinator};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
 pub use job::BackupJob;

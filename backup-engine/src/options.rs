@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::coordinator::Coordination;
 use crate::selection::Selection;
 use crate::sync_check::SyncCheck;
 
@@ -33,6 +34,8 @@ pub struct BackupOptions {
     pub proofs_max: usize,
     /// When to try again, and when to stop trying.
     pub retry: RetryLimits,
+    /// With whom the work is shared; `None` where nobody else works on this store.
+    pub coordination: Option<Coordination>,
 }
 
 impl Default for BackupOptions {
@@ -50,6 +53,7 @@ impl Default for BackupOptions {
             sync_check: SyncCheck::Off,
             proofs_max: 20,
             retry: RetryLimits::default(),
+            coordination: None,
         }
     }
 }

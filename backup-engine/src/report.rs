@@ -5,6 +5,8 @@ use backup_store::catalog::{
 };
 use backup_store::{RunId, SnapshotId};
 
+use crate::coordinator::Standing;
+
 /// Says how a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -125,4 +127,6 @@ pub struct RunReport {
     pub quarantined: Vec<QuarantinedItem>,
     /// The sum of all drift, if this run has checked every resource that it reached.
     pub drift: Option<Drift>,
+    /// How the whole run ended, of which this report tells a worker's part.
+    pub standing: Option<Standing>,
 }
