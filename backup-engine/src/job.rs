@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_store::catalog::{
-    Drift, Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry, Totals, choose_parent,
+    Alarm, Drift, Findings, Gap, Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry,
+    Totals, choose_parent,
 };
 use backup_store::{RunId, SnapshotId, StopSignal, Store, Timestamp, WriterOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -167,7 +168,12 @@ impl BackupJob {
             () = claims.keep_alive() => return Err(Error::new(ErrorKind::Coordinator, "no end")),
         };
 
-        let report = assemble(run, found, &published, stop.is_requested());
+        let mut report = assemble(run, found, &published, stop.is_requested());
+        report.alarms = self.alarms(&report).await?;
+        for alarm in &report.alarms {
+            let alarm = alarm.clone();
+            observer.event(&Event::MassChange { alarm });
+        }
         let record = self.record(&report, started, environment.now());
         writer.put_run(&record).await?;
         writer.end().await?;
@@ -334,9 +340,60 @@ impl BackupJob {
                 .collect(),
             failed: failed.collect(),
             drift: report.drift,
+            findings: Findings {
+                part: self.options.part,
+                gaps: report.left_out.iter().filter_map(gap).collect(),
+                alarms: report.alarms.clone(),
+            },
         }
     }
+
+    /// Looks for mass changes: where enough was stored or removed, what was published is compared
+    /// with what an earlier run had published.
+    async fn alarms(&self, report: &RunReport) -> Result<Vec<Alarm>> {
+        let thresholds = &self.options.alarm;
+        let suspects = report.resources.iter().filter(|resource| {
+            let Totals {
+                stored, removed, ..
+            } = resource.totals;
+            stored.max(removed) >= thresholds.items_min.max(1)
+        });
+        let published: Vec<SnapshotId> = suspects.filter_map(|it| it.snapshot).collect();
+        if published.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listing = self.store.snapshots().await?;
+        let entries: HashMap<_, _> = listing.iter().map(|entry| (entry.id, entry)).collect();
+        let mut alarms = Vec::new();
+        for id in published {
+            let Some(after) = entries.get(&id) else {
+                continue;
+            };
+            let mut before = Some(*after);
+            while let Some(entry) = before.filter(|entry| entry.snapshot.run == report.run) {
+                let parent = entry.snapshot.parent;
+                before = parent.and_then(|parent| entries.get(&parent).copied());
+            }
+            if let Some(before) = before {
+                let (before, after) = (&before.snapshot, &after.snapshot);
+                let look = thresholds.look(self.store.clone(), before, after);
+                alarms.extend(look.await?);
+            }
+        }
+        Ok(alarms)
+    }
 }
+
+/// What another worker has taken over is no gap.
+fn gap(left_out: &LeftOut) -> Option<Gap> {
+    (left_out.reason != TAKEN_OVER).then(|| Gap {
+        service: left_out.service.clone(),
+        owner: left_out.owner.clone(),
+        reason: left_out.reason.clone(),
+    })
+}
+
+const TAKEN_OVER: &str = "another worker has taken it over";
 
 /// A run that is fenced more often than this ends; the next one goes on.
 const FENCED_MAX: u32 = 3;
@@ -473,7 +530,7 @@ impl Start<'_> {
         let run = self.resume(reader, hold, moved).await?;
         let report = Box::new(Box::pin(run.run()).await?);
         if hold.is_lost() {
-            let reason = "another worker has taken it over".to_owned();
+            let reason = TAKEN_OVER.to_owned();
             return Ok((self.left_out(task, reason), None));
         }
         context.observer.event(&Event::ResourceFinished {
@@ -665,6 +722,7 @@ fn assemble(
         totals,
         quarantined,
         drift,
+        alarms: Vec::new(),
         standing,
     }
 }

@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+pub mod audit;
 mod change;
 mod claims;
 pub mod coordinator;
 pub mod error;
 pub mod events;
 mod gate;
+mod history;
 mod job;
 mod journal;
 pub mod options;
@@ -27,6 +29,7 @@ mod view;
 pub use coordinator::{Coordination, Coordinator};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
+pub use history::merge_runs;
 pub use job::BackupJob;
 pub use options::{BackupOptions, RetryLimits};
 pub use report::{

@@ -10,7 +10,7 @@ mod restore;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use backup::{BackupArgs, InitArgs, SyncCheckArgs};
+pub(crate) use backup::{BackupArgs, InitArgs, PartArgs, SyncCheckArgs, WorkerArgs};
 pub(crate) use browse::{FindArgs, LsArgs, SnapshotFilter, SnapshotsArgs};
 pub(crate) use care::{
     CheckArgs, CopyArgs, PruneArgs, PruneHow, RepairArgs, RetentionArgs, RetentionCommand,
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Back up what changed since the last run
     Backup(BackupArgs),
+    /// Do a part of a backup, together with other workers
+    Worker(WorkerArgs),
     /// Compare the whole tenant with the catalog, and repair what differs
     SyncCheck(SyncCheckArgs),
     /// List the snapshots in a store
@@ -90,7 +92,7 @@ impl Command {
     pub(crate) fn stops_gracefully(&self) -> bool {
         matches!(
             self,
-            Self::Backup(_) | Self::SyncCheck(_) | Self::Restore(_)
+            Self::Backup(_) | Self::Worker(_) | Self::SyncCheck(_) | Self::Restore(_)
         )
     }
 }

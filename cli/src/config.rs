@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod network;
+mod operation;
 mod shape;
 mod tenant;
 
@@ -15,6 +16,7 @@ use crate::failure::{Failure, Result};
 
 pub(crate) use diagnose::nearest;
 pub(crate) use network::{Network, ProxyChoice};
+pub(crate) use operation::{Coordinator, Schedule};
 pub(crate) use tenant::{App, CredentialChoice, Machine, Person, Tenant};
 
 /// The example that `init --write-config` writes; a test reads it back.
@@ -40,6 +42,10 @@ pub(crate) struct Config {
     pub(crate) sync_check: SyncCheck,
     #[serde(default)]
     pub(crate) retention: Retention,
+    #[serde(default)]
+    pub(crate) coordinator: Coordinator,
+    #[serde(default)]
+    pub(crate) schedule: Schedule,
 }
 
 /// Which snapshots are kept; without any rule all are.
@@ -147,6 +153,7 @@ impl Config {
         }
         config.tenant.resolve(folder);
         config.network.resolve(folder);
+        config.coordinator.resolve(folder);
         Ok(config)
     }
 
@@ -183,6 +190,18 @@ impl Config {
                 "take 1 to 256 resources, and 1 to 16 requests for each",
             );
         }
+        if !CLAIM_SECONDS.contains(&self.coordinator.claim_seconds) {
+            return wrong(
+                "has a `coordinator.claim-seconds` that is out of range",
+                "take 2 to 3600 seconds",
+            );
+        }
+        if self.schedule.every_hours == 0 {
+            return wrong(
+                "has a `schedule.every-hours` of 0",
+                "take 1 or more hours, or leave it out",
+            );
+        }
         Ok(())
     }
 }
@@ -202,6 +221,9 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BackendPla
         .map(Some)
         .map_err(serde::de::Error::custom)
 }
+
+/// Shorter, and a busy machine loses what it works on; longer, and what a dead one left waits.
+const CLAIM_SECONDS: std::ops::RangeInclusive<u32> = 2..=3600;
 
 /// More mailboxes at once bring nothing: the tenant's own limits come first.
 const RESOURCES_MAX: usize = 256;

@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod config;
 mod connect;
+mod coordination;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;
@@ -64,6 +65,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<Exit> {
         Command::Demo(args) => demo::run(&context, args).await,
         Command::Init(args) => commands::init::run(&context, args).await,
         Command::Backup(args) => commands::backup::run(&context, args).await,
+        Command::Worker(args) => commands::worker::run(&context, args).await,
         Command::SyncCheck(args) => commands::sync_check::run(&context, args).await,
         Command::Snapshots(args) => commands::snapshots::run(&context, args).await,
         Command::Ls(args) => commands::ls::run(&context, args).await,

@@ -9,6 +9,7 @@ fn help_says_what_there_is_in_recorded_words() {
         "demo",
         "init",
         "backup",
+        "worker",
         "sync-check",
         "snapshots",
         "ls",

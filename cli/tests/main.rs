@@ -14,5 +14,8 @@ mod failures;
 mod help;
 mod interrupt;
 mod kill;
+#[path = "../../backup-engine/tests/support/postgres.rs"]
+mod postgres;
 mod support;
 mod walkthrough;
+mod workers;
