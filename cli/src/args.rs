@@ -4,6 +4,7 @@ mod backup;
 mod browse;
 mod care;
 mod global;
+mod history;
 mod key;
 mod restore;
 
@@ -17,6 +18,7 @@ pub(crate) use care::{
     StatsArgs,
 };
 pub(crate) use global::GlobalArgs;
+pub(crate) use history::{DiffArgs, PinArgs, PinCommand, PinnedArgs, ReportArgs, RunsArgs};
 pub(crate) use key::{AddKeyArgs, ChangeKeyArgs, KeepArgs, KeyArgs, KeyCommand, RemoveKeyArgs};
 pub(crate) use restore::{Conflict, RestoreArgs};
 
@@ -55,10 +57,16 @@ pub(crate) enum Command {
     Worker(WorkerArgs),
     /// Compare the whole tenant with the catalog, and repair what differs
     SyncCheck(SyncCheckArgs),
+    /// List what was run, and how it ended
+    Runs(RunsArgs),
+    /// Say what a run covered, and what is not protected
+    Report(ReportArgs),
     /// List the snapshots in a store
     Snapshots(SnapshotsArgs),
     /// List what is in a snapshot
     Ls(LsArgs),
+    /// Show what changed between two snapshots
+    Diff(DiffArgs),
     /// Search names, subjects, senders and recipients
     Find(FindArgs),
     /// Restore a mailbox or drive, or part of one
@@ -69,6 +77,8 @@ pub(crate) enum Command {
     Repair(RepairArgs),
     /// Show which snapshots are kept and why, or forget the others
     Retention(RetentionArgs),
+    /// Keep snapshots, or everything of a person, whatever retention says
+    Pin(PinArgs),
     /// Remove what nothing needs
     Prune(PruneArgs),
     /// Measure what a store holds and takes

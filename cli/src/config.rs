@@ -13,10 +13,11 @@ use backup_store::backend::BackendPlace;
 use serde::{Deserialize, Deserializer};
 
 use crate::failure::{Failure, Result};
+use crate::pins::path_beside;
 
 pub(crate) use diagnose::nearest;
 pub(crate) use network::{Network, ProxyChoice};
-pub(crate) use operation::{Coordinator, Schedule};
+pub(crate) use operation::{Alarm, Coordinator, Limits, Quota, Schedule};
 pub(crate) use tenant::{App, CredentialChoice, Machine, Person, Tenant};
 
 /// The example that `init --write-config` writes; a test reads it back.
@@ -46,6 +47,13 @@ pub(crate) struct Config {
     pub(crate) coordinator: Coordinator,
     #[serde(default)]
     pub(crate) schedule: Schedule,
+    #[serde(default)]
+    pub(crate) quota: Quota,
+    #[serde(default)]
+    pub(crate) alarm: Alarm,
+    /// Where the pins are: beside the config.
+    #[serde(skip)]
+    pub(crate) pins: PathBuf,
 }
 
 /// Which snapshots are kept; without any rule all are.
@@ -141,6 +149,7 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let mut config = Self::parse(&text, &path.display().to_string())?;
+        config.pins = path_beside(path);
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(BackendPlace::Directory(place)) = &mut config.store {
             *place = folder.join(&*place);
@@ -200,6 +209,12 @@ impl Config {
             return wrong(
                 "has a `schedule.every-hours` of 0",
                 "take 1 or more hours, or leave it out",
+            );
+        }
+        if !self.quota.stored.is_sound() || !self.quota.logical.is_sound() {
+            return wrong(
+                "has a `quota` that cannot be meant",
+                "take GiB from 0 on, and soft-gib no greater than hard-gib",
             );
         }
         Ok(())

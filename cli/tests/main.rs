@@ -12,6 +12,7 @@ mod care;
 mod demo;
 mod failures;
 mod help;
+mod history;
 mod interrupt;
 mod kill;
 #[path = "../../backup-engine/tests/support/postgres.rs"]

@@ -11,7 +11,7 @@ use m365_auth::RetryPolicy;
 use serde_json::json;
 
 use super::due::{Due, due};
-use super::sync_check;
+use super::{runs, sync_check};
 use crate::args::{BackupArgs, PartArgs};
 use crate::config::{Config, Users as ConfiguredUsers};
 use crate::connect::{Context, OpenStore, graph_client};
@@ -20,9 +20,9 @@ use crate::exit::Exit;
 use crate::failure::{Result, from_backup};
 use crate::output::Output;
 use crate::progress::BackupProgress;
-use crate::snapshots;
 use crate::table::printable;
 use crate::words;
+use crate::{quota, snapshots};
 
 /// Runs the command.
 pub(crate) async fn run(context: &Context, args: BackupArgs) -> Result<Exit> {
@@ -98,6 +98,7 @@ impl Backup<'_> {
             open,
             ..
         } = self;
+        quota::refuse_if_full(&context.output, open, &config.quota).await?;
         let selection = selection(config, self.part)?;
         let sources = sources(config, &selection)?;
         let check = self.sync_check().await?;
@@ -108,6 +109,8 @@ impl Backup<'_> {
             parallel_resources: config.parallelism.resources,
             requests_per_resource: config.parallelism.requests_per_resource,
             state_dir: self.seat.folder.clone(),
+            part: !self.part.is_all(),
+            alarm: config.alarm.thresholds(),
             coordination: Some(self.seat.coordination(config, open).await?),
             ..BackupOptions::default()
         };
@@ -120,6 +123,10 @@ impl Backup<'_> {
         if check != SyncCheck::Off {
             sync_check::show(&context.output, &report)?;
         }
+        for alarm in &report.alarms {
+            runs::warn(&context.output, alarm);
+        }
+        quota::warn_if_over(&context.output, open, &config.quota).await?;
         Ok(report)
     }
 
@@ -260,6 +267,7 @@ pub(crate) fn describe(report: &RunReport) -> serde_json::Value {
         "feeds": report.resources.iter().map(|resource| resource.feeds).sum::<usize>(),
         "totals": totals(&report.totals),
         "set": report.standing.map(|set| json!({ "done": set.done, "failed": set.failed })),
+        "alarms": report.alarms.iter().map(runs::alarm).collect::<Vec<_>>(),
         "drift": report.drift.as_ref().map(sync_check::describe),
         "failed": failed,
         "quarantined": report.quarantined.iter().map(|item| json!({

@@ -38,7 +38,8 @@ pub(crate) async fn due(open: &OpenStore, config: &Config) -> Result<Dues> {
 
 /// A backup is due so many hours after the start of the last that came to its end.
 fn backup(runs: &[RunRecord], every_hours: u32) -> Due {
-    let ended = runs.iter().filter(|run| run.outcome != Outcome::Checkpoint);
+    let whole = runs.iter().filter(|run| !run.findings.part);
+    let ended = whole.filter(|run| run.outcome != Outcome::Checkpoint);
     let every = i64::from(every_hours) * 3_600_000;
     match ended.map(|run| run.started).max() {
         None => Due::Now,
