@@ -6,10 +6,13 @@ mod claims;
 pub mod coordinator;
 pub mod error;
 pub mod events;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 mod gate;
 mod history;
 mod job;
 mod journal;
+mod mutant;
 pub mod options;
 mod page;
 mod publish;

@@ -103,6 +103,7 @@ impl<'a> Desk<'a> {
                     // What is ready must not wait for more: others wait for it.
                     context.outbox.flush();
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep(wait) => {}
                         () = context.stop.requested() => {}
                     }
