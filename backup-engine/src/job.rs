@@ -13,7 +13,7 @@ use backup_store::{RunId, SnapshotId, StopSignal, Store, Timestamp, WriterOption
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::claims::{Claims, Hold, Taken, Verdict};
-use crate::coordinator::{Coordination, Standing, Wanted};
+use crate::coordinator::{Coordination, SharedRun, Standing, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
 use crate::gate::{Gate, GateContext, Pause};
@@ -22,6 +22,7 @@ use crate::mutant::{Mutant, mutated};
 use crate::options::BackupOptions;
 use crate::publish::Publisher;
 use crate::reader::Reader;
+use crate::record::TAKEN_OVER;
 use crate::report::{LeftOut, ResourceOutcome, ResourceReport, RunOutcome, RunReport};
 use crate::resource::{ResourceRun, RunContext};
 use crate::source::{Found, Owner, Source};
@@ -65,6 +66,14 @@ impl BackupJob {
         }
     }
 
+    pub(crate) fn options(&self) -> &BackupOptions {
+        &self.options
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Keeps the backup journal in memory, where it can fail (feature `fault-injection`).
     #[cfg(feature = "fault-injection")]
     #[must_use]
@@ -83,12 +92,15 @@ impl BackupJob {
     /// *Cancel safety*: may be dropped at any time. Earlier snapshots are as they were; pages that
     /// were committed are taken over by the next run from the same `state_dir`.
     pub async fn run(&self, observer: &dyn Observer, stop: &StopSignal) -> Result<RunReport> {
-        let ended = self.run_to_end(observer, stop).await;
-        if let Some(Coordination {
-            coordinator,
-            worker,
-            ..
-        }) = &self.options.coordination
+        let mut entered = false;
+        let ended = self.run_to_end(observer, stop, &mut entered).await;
+        // Before it has the journal, it may be a second process under the name of the first.
+        if entered
+            && let Some(Coordination {
+                coordinator,
+                worker,
+                ..
+            }) = &self.options.coordination
             && let Err(error) = coordinator.leave(worker).await
         {
             tracing::warn!(%error, "what this worker held is free when its claims run out");
@@ -96,10 +108,15 @@ impl BackupJob {
         ended
     }
 
-    async fn run_to_end(&self, observer: &dyn Observer, stop: &StopSignal) -> Result<RunReport> {
+    async fn run_to_end(
+        &self,
+        observer: &dyn Observer,
+        stop: &StopSignal,
+        entered: &mut bool,
+    ) -> Result<RunReport> {
         let mut fenced = 0;
         loop {
-            match self.run_under_lease(observer, stop).await {
+            match self.run_under_lease(observer, stop, entered).await {
                 // A prune did not wait for this writer. What is committed is taken over under a
                 // new lease, as after a crash; what prune removed is fetched again.
                 Err(error) if error.is_fenced() && fenced < FENCED_MAX => {
@@ -115,26 +132,12 @@ impl BackupJob {
         &self,
         observer: &dyn Observer,
         stop: &StopSignal,
+        entered: &mut bool,
     ) -> Result<RunReport> {
         let environment = self.store.environment().clone();
         let started = environment.now();
         let (journal, headers) = self.open_journal().await?;
-        let mut run = RunId::random(&*environment)?;
-        let mut options = Cow::Borrowed(&self.options);
-        let mut shared = None;
-        if let Some(coordination) = &self.options.coordination {
-            // Before the lease: what others do from now on is told with each claim.
-            let check = self.options.sync_check == SyncCheck::Repair;
-            let (store, set) = (self.store.id(), &self.options.set);
-            shared = coordination.join(store, set, run, check).await?;
-        }
-        if let Some(shared) = shared {
-            run = shared.run;
-            options.to_mut().sync_check = match shared.sync_check {
-                true => SyncCheck::Repair,
-                false => SyncCheck::Off,
-            };
-        }
+        let (run, shared, options) = self.join(entered).await?;
         let adopts = headers
             .iter()
             .flat_map(|header| header.leases.iter().copied())
@@ -202,6 +205,31 @@ impl BackupJob {
         let path: PathBuf = self.options.state_dir.join(name);
         let place = self.journal.clone().unwrap_or(Place::File(path));
         Journal::open(&place, &self.store, self.store.offload().clone()).await
+    }
+
+    /// Begins a run, or joins the one that workers share: then its decisions are those of whoever
+    /// opened it.
+    async fn join(
+        &self,
+        entered: &mut bool,
+    ) -> Result<(RunId, Option<SharedRun>, Cow<'_, BackupOptions>)> {
+        let run = RunId::random(self.store.environment().as_ref())?;
+        let mut options = Cow::Borrowed(&self.options);
+        let Some(coordination) = &self.options.coordination else {
+            return Ok((run, None, options));
+        };
+        *entered = true;
+        // Before the lease: what others do from now on is told with each claim.
+        let check = self.options.sync_check == SyncCheck::Repair;
+        let (store, set) = (self.store.id(), &self.options.set);
+        let shared = coordination.join(store, set, run, check).await?;
+        if let Some(shared) = shared {
+            options.to_mut().sync_check = match shared.sync_check {
+                true => SyncCheck::Repair,
+                false => SyncCheck::Off,
+            };
+        }
+        Ok((shared.map_or(run, |shared| shared.run), shared, options))
     }
 
     /// Finds what there is to do, then works on it, several resources at once.
@@ -328,86 +356,7 @@ impl BackupJob {
         }
         Ok(owners)
     }
-
-    fn record(&self, report: &RunReport, started: Timestamp, finished: Timestamp) -> RunRecord {
-        let resources = report.resources.iter();
-        let unchanged = resources
-            .clone()
-            .filter(|r| r.outcome == ResourceOutcome::Unchanged);
-        let failed = resources.clone().filter_map(|resource| {
-            let cause = resource.error.clone()?;
-            Some((resource.resource.id.clone(), cause))
-        });
-        let published = resources
-            .clone()
-            .filter(|r| r.outcome != ResourceOutcome::Unchanged);
-        RunRecord {
-            run: report.run,
-            set: self.options.set.clone(),
-            started,
-            finished,
-            outcome: report.outcome.to_catalog(),
-            totals: report.totals,
-            snapshots: published.filter_map(|resource| resource.snapshot).collect(),
-            unchanged: unchanged
-                .map(|resource| resource.resource.id.clone())
-                .collect(),
-            failed: failed.collect(),
-            drift: report.drift,
-            findings: Findings {
-                part: self.options.part,
-                gaps: report.left_out.iter().filter_map(gap).collect(),
-                alarms: report.alarms.clone(),
-            },
-        }
-    }
-
-    /// Looks for mass changes: where enough was stored or removed, what was published is compared
-    /// with what an earlier run had published.
-    async fn alarms(&self, report: &RunReport) -> Result<Vec<Alarm>> {
-        let thresholds = &self.options.alarm;
-        let suspects = report.resources.iter().filter(|resource| {
-            let Totals {
-                stored, removed, ..
-            } = resource.totals;
-            stored.max(removed) >= thresholds.items_min.max(1)
-        });
-        let published: Vec<SnapshotId> = suspects.filter_map(|it| it.snapshot).collect();
-        if published.is_empty() {
-            return Ok(Vec::new());
-        }
-        let listing = self.store.snapshots().await?;
-        let entries: HashMap<_, _> = listing.iter().map(|entry| (entry.id, entry)).collect();
-        let mut alarms = Vec::new();
-        for id in published {
-            let Some(after) = entries.get(&id) else {
-                continue;
-            };
-            let mut before = Some(*after);
-            while let Some(entry) = before.filter(|entry| entry.snapshot.run == report.run) {
-                let parent = entry.snapshot.parent;
-                before = parent.and_then(|parent| entries.get(&parent).copied());
-            }
-            if let Some(before) = before {
-                let (before, after) = (&before.snapshot, &after.snapshot);
-                let look = thresholds.look(self.store.clone(), before, after);
-                alarms.extend(look.await?);
-            }
-        }
-        Ok(alarms)
-    }
 }
-
-/// What another worker has taken over is no gap.
-fn gap(left_out: &LeftOut) -> Option<Gap> {
-    (left_out.reason != TAKEN_OVER).then(|| Gap {
-        service: left_out.service.clone(),
-        owner: left_out.owner.clone(),
-        reason: left_out.reason.clone(),
-    })
-}
-
-const TAKEN_OVER: &str = "another worker has taken it over";
 
 /// A run that is fenced more often than this ends; the next one goes on.
 const FENCED_MAX: u32 = 3;

@@ -17,6 +17,7 @@ pub mod options;
 mod page;
 mod publish;
 mod reader;
+mod record;
 pub mod report;
 mod resource;
 pub mod retention;

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use backup_engine::coordinator::{Answer, Ask, Grant, SqliteCoordinator, Wanted, WorkerId};
 use backup_engine::{
-    BackupJob, BackupOptions, Coordination, Coordinator, Event, Observer, RunOutcome, RunReport,
-    Silent, Source,
+    BackupJob, BackupOptions, Coordination, Coordinator, ErrorKind, Event, Observer, RunOutcome,
+    RunReport, Silent, Source,
 };
 use backup_store::catalog::ResourceId;
 use backup_store::{InlineOffload, StopSignal, SystemEnvironment};
@@ -177,6 +177,26 @@ async fn a_worker_whose_claim_is_lost_publishes_nothing_more_and_harms_nothing()
     let fresh = World::new(&world.source).await;
     fresh.backup().await;
     assert_eq!(world.state().await, fresh.state().await);
+}
+
+#[tokio::test]
+async fn a_second_process_under_the_same_name_ends_before_it_harms_the_first() {
+    let world = filled().await;
+    let options = options(&world, "a", false, TERM).await;
+    let first = job(&world, options.clone());
+    let thief = Thief(tokio::sync::Notify::new());
+    let stop = StopSignal::new();
+    let second = async {
+        thief.0.notified().await;
+        let refused = job(&world, options).run(&Silent, &StopSignal::new()).await;
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Journal);
+    };
+    let (ended, ()) = tokio::join!(first.run(&thief, &stop), second);
+    let ended = ended.unwrap();
+    assert_eq!(
+        (ended.outcome, ended.left_out.len()),
+        (RunOutcome::Complete, 0)
+    );
 }
 
 #[tokio::test]
