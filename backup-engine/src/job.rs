@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backup_store::catalog::{
-    Alarm, Drift, Findings, Gap, Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry,
-    Totals, choose_parent,
+    Drift, Resource, ResourceId, ResourceKind, SnapshotEntry, Totals, choose_parent,
 };
-use backup_store::{RunId, SnapshotId, StopSignal, Store, Timestamp, WriterOptions};
+use backup_store::{RunId, SnapshotId, StopSignal, Store, WriterOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::claims::{Claims, Hold, Taken, Verdict};
