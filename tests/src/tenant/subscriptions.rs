@@ -17,7 +17,7 @@ use crate::tenant::mailbox::Mark;
 pub(crate) type Listener = Arc<dyn Fn(Request<Bytes>) -> Response<Bytes> + Send + Sync>;
 
 /// What a tenant knows of subscriptions.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Subscriptions {
     pub(crate) active: Vec<Subscription>,
     pub(crate) listener: Option<Listener>,

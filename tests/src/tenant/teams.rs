@@ -8,14 +8,14 @@ use super::{Tenant, ids};
 const UNSEEN: u32 = 2;
 
 /// The teams of a tenant.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Teams {
     pub(crate) all: Vec<Team>,
     made: u64,
 }
 
 /// One team.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Team {
     pub(crate) id: String,
     pub(crate) name: String,
@@ -31,7 +31,7 @@ pub(crate) struct Team {
 }
 
 /// One channel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Channel {
     pub(crate) id: String,
     pub(crate) name: String,
