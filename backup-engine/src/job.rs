@@ -86,7 +86,7 @@ impl BackupJob {
     ) -> Result<RunReport> {
         let environment = self.store.environment().clone();
         let started = environment.now();
-        let run = RunId::random(&*environment)?;
+        let run = RunId::begin(&*environment)?;
         let (journal, headers) = self.open_journal().await?;
         let adopts = headers
             .iter()
