@@ -25,7 +25,7 @@ pub use container::{Container, ContainerKind};
 pub use item::{Item, ItemKey, ItemKind, ItemState, Representation, RepresentationKind};
 pub use note::RunNote;
 pub use resource::{Resource, ResourceId, ResourceKind, Service};
-pub use run::{Drift, RunRecord};
+pub use run::{Alarm, Drift, Findings, Gap, RunRecord};
 pub(crate) use search::Prepared;
 pub use search::{Filter, Found, Search, paths};
 pub use snapshot::{

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use backup_store::backend::CountingBackend;
-use backup_store::catalog::{Outcome, RunRecord, Totals};
+use backup_store::catalog::{Findings, Outcome, RunRecord, Totals};
 use backup_store::{Backend, Environment, Error, RunId, Store, StoreOptions, Timestamp};
 use common::World;
 
@@ -37,6 +37,7 @@ fn record(hour: i64) -> RunRecord {
         unchanged: Vec::new(),
         failed: Vec::new(),
         drift: None,
+        findings: Findings::default(),
     }
 }
 

@@ -13,7 +13,11 @@ mod demo;
 mod failures;
 mod find;
 mod help;
+mod history;
 mod interrupt;
 mod kill;
+#[path = "../../backup-engine/tests/support/postgres.rs"]
+mod postgres;
 mod support;
 mod walkthrough;
+mod workers;

@@ -1,19 +1,12 @@
 //! `sync-check`: compares the whole tenant with the catalog, and repairs what differs.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::time::Duration;
-
-use backup_engine::{RunReport, SyncCheck, sync_check_due};
-use backup_store::Timestamp;
-use backup_store::catalog::{Drift, RunRecord};
-use serde::{Deserialize, Serialize};
+use backup_engine::{RunReport, SyncCheck};
+use backup_store::catalog::Drift;
 use serde_json::json;
 
 use super::backup;
 use crate::args::SyncCheckArgs;
-use crate::config::Config;
-use crate::connect::{Context, OpenStore, state_folder};
+use crate::connect::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output::Output;
@@ -26,75 +19,9 @@ pub(crate) async fn run(context: &Context, args: SyncCheckArgs) -> Result<Exit> 
     } else {
         SyncCheck::Repair
     };
-    backup::run_with(context, args.what, Some(check)).await
-}
-
-/// Returns when the next check of the set is due, if one ever is.
-///
-/// Reads the run records that are new to this machine, newest first, and no further back than to
-/// what answers the question.
-pub(crate) async fn due(open: &OpenStore, config: &Config) -> Result<Option<Timestamp>> {
-    let days = u64::from(config.sync_check.interval_days);
-    let Some(interval) = (days > 0).then(|| Duration::from_secs(days * 24 * 3600)) else {
-        return Ok(None);
-    };
-    let path = state_folder(Some(config), &open.store)?.join("sync-checks.json");
-    // It spares reading; without it, or if it cannot be read, the records tell the same.
-    let read = fs::read(&path).ok();
-    let mut sets: BTreeMap<String, History> = read
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    let history = sets.entry(config.name.clone()).or_default();
-    let now = open.store.environment().now();
-    let overdue = |since| sync_check_due(None, Some(since), Some(interval)) <= Some(now);
-    let newest = open.store.newest_runs().await;
-    let mut runs = newest.map_err(open.failed("read"))?;
-    let mut newest = None;
-    while let Some(run) = runs.next().await.map_err(open.failed("read"))? {
-        let id = run.run.to_string();
-        if history.seen.as_ref() == Some(&id) {
-            break;
-        }
-        newest.get_or_insert(id);
-        if run.set == config.name && history.is_told_by(&run, overdue) {
-            break;
-        }
-    }
-    history.seen = newest.or(history.seen.take());
-    let time = |millis: Option<i64>| millis.map(Timestamp::from_millis);
-    let (checked, first) = (time(history.checked), time(history.first_run));
-    let kept = serde_json::to_vec(&sets).unwrap_or_default();
-    if let Err(cause) =
-        fs::create_dir_all(path.parent().unwrap_or(&path)).and_then(|()| fs::write(&path, kept))
-    {
-        tracing::warn!(path = %path.display(), %cause, "the next run reads older records again");
-    }
-    Ok(sync_check_due(checked, first, Some(interval)))
-}
-
-/// What the run records of a set have told so far.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct History {
-    /// The newest run whose record was read.
-    seen: Option<String>,
-    /// When the last check ended, in milliseconds since 1970.
-    checked: Option<i64>,
-    /// When the first run began that was read.
-    first_run: Option<i64>,
-}
-
-impl History {
-    /// Takes a record, newer ones first; tells whether older ones can change nothing.
-    fn is_told_by(&mut self, run: &RunRecord, overdue: impl Fn(Timestamp) -> bool) -> bool {
-        let first = self.first_run.unwrap_or(i64::MAX);
-        self.first_run = Some(first.min(run.started.as_millis()));
-        if run.drift.is_some_and(|drift| drift.repaired) {
-            self.checked = self.checked.max(Some(run.finished.as_millis()));
-            return true;
-        }
-        overdue(run.started)
-    }
+    let config = context.required_config()?;
+    let open = context.open_store(Some(&config)).await?;
+    backup::run_with(context, &config, &open, &args.part, Some(check)).await
 }
 
 /// Says what the check of a run found.
