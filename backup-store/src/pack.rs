@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! pack   header | block 0 | block 1 | … | table | padding | trailer
-//! spool  header | head 0, entries 0, block 0 | head 1, entries 1, block 1 | …
+//! spool  header | block 0 | block 1 | …
+//! frames head 0, entries 0 | head 1, entries 1 | …
 //! ```
 //!
 //! The header is clear; everything else is sealed under the key of the pack. While a pack is open
-//! it is an append-only spool file; the pack is a pure function of its finished spool.
+//! it is an append-only spool file with its frames beside it; the pack is a pure function of the two.
 
 pub(crate) mod layout;
 pub(crate) mod reader;
