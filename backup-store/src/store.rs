@@ -3,7 +3,7 @@
 mod create;
 #[cfg(feature = "fault-injection")]
 mod disk;
-mod distrust;
+pub(crate) mod distrust;
 mod index;
 pub(crate) mod key_slots;
 mod objects;

@@ -98,6 +98,12 @@ fn encode(places: &BadPlaces) -> Vec<u8> {
     encoder.finish()
 }
 
+/// Reads a record and writes it again.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn parse_again(plain: &[u8]) -> Result<Vec<u8>> {
+    decode(plain).map(|places| encode(&places))
+}
+
 fn decode(plain: &[u8]) -> Result<BadPlaces> {
     let mut decoder = Decoder::new("distrusted places", plain);
     let pack = |decoder: &mut Decoder<'_>| Ok(PackId::from_bytes(decoder.array()?));

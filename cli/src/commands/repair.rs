@@ -1,7 +1,5 @@
 //! `repair`: brings back what is damaged where somebody still has it, and names what is lost.
 
-use std::path::Path;
-
 use backup_store::{
     RepairOptions, RepairPhase, RepairPlan, RepairProgress, RepairReport, RunId, WriterOptions,
 };
@@ -24,7 +22,7 @@ pub(crate) async fn run(context: &Context, args: RepairArgs) -> Result<Exit> {
     let open = context.open_store(config.as_ref()).await?;
     let mut options = RepairOptions::default();
     for place in args.from {
-        let unlock = |_: &Path| secrets::unlock(&context.global, config.as_ref());
+        let unlock = || secrets::unlock(&context.global, config.as_ref());
         let replica = context.open_store_at(place, unlock, None).await?;
         options.replicas.push(replica.store);
     }

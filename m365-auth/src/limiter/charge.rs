@@ -6,8 +6,10 @@ use super::Unit;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Charge {
     path: Vec<String>,
+    requests: u32,
     units: u64,
     bytes: u64,
+    sent: u64,
     paused_depth: usize,
 }
 
@@ -18,9 +20,19 @@ impl Charge {
         Self {
             paused_depth: path.len(),
             path,
+            requests: 1,
             units: 0,
             bytes: 0,
+            sent: 0,
         }
+    }
+
+    /// Sets how many requests the service counts: the parts of a batch, which it also works on side
+    /// by side. They take as many places under way, or all that a node has when those are fewer.
+    #[must_use]
+    pub fn with_requests(mut self, requests: u32) -> Self {
+        self.requests = requests.max(1);
+        self
     }
 
     /// Sets what the service bills the request with, in its own units.
@@ -34,6 +46,14 @@ impl Charge {
     #[must_use]
     pub fn with_bytes(mut self, bytes: u64) -> Self {
         self.bytes = bytes;
+        self
+    }
+
+    /// Sets how many of the bytes go to the service; they come on top of those of
+    /// [`with_bytes`](Self::with_bytes).
+    #[must_use]
+    pub fn with_sent_bytes(mut self, bytes: u64) -> Self {
+        self.sent = bytes;
         self
     }
 
@@ -55,11 +75,19 @@ impl Charge {
         &self.path[..self.paused_depth]
     }
 
-    pub(super) fn amount(&self, unit: Unit) -> u64 {
+    /// Returns how many requests the service counts.
+    pub fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// Returns what a window of that unit is charged with.
+    pub fn amount(&self, unit: Unit) -> u64 {
         match unit {
-            Unit::Requests => 1,
+            Unit::Requests => u64::from(self.requests),
             Unit::Units => self.units,
-            Unit::Bytes => self.bytes,
+            Unit::Bytes => self.bytes.saturating_add(self.sent),
+            Unit::SentBytes => self.sent,
+            Unit::ReceivedBytes => self.bytes,
         }
     }
 }

@@ -10,8 +10,12 @@ pub enum Unit {
     Requests,
     /// What the service bills, such as resource units.
     Units,
-    /// Bytes over the line.
+    /// Bytes over the line, in both directions.
     Bytes,
+    /// Bytes that go to the service.
+    SentBytes,
+    /// Bytes that come from the service.
+    ReceivedBytes,
 }
 
 /// Holds the limits of one node.

@@ -41,7 +41,10 @@ impl Node {
             .iter()
             .filter_map(|(unit, window)| window.not_before(now, charge.amount(*unit)))
             .max();
-        let busy = self.concurrency.is_some_and(|most| self.under_way >= most);
+        let places = self.places(charge);
+        let busy = self
+            .concurrency
+            .is_some_and(|most| self.under_way.saturating_add(places) > most);
         let cause = match (paused, full, busy) {
             (Some(_), ..) => RefusalCause::Pause,
             (_, Some(_), _) => RefusalCause::Window,
@@ -52,18 +55,18 @@ impl Node {
     }
 
     pub(super) fn take(&mut self, now: Duration, charge: &Charge) {
-        self.under_way += 1;
+        self.under_way = self.under_way.saturating_add(self.places(charge));
         for (unit, window) in &mut self.windows {
             window.add(now, charge.amount(*unit));
         }
     }
 
     pub(super) fn release(&mut self, now: Duration, charge: &Charge, feedback: &Feedback) {
-        self.under_way = self.under_way.saturating_sub(1);
+        self.under_way = self.under_way.saturating_sub(self.places(charge));
         for (unit, window) in &mut self.windows {
             match unit {
-                Unit::Requests => {}
-                Unit::Bytes => window.add(now, feedback.further_bytes),
+                Unit::Requests | Unit::SentBytes => {}
+                Unit::Bytes | Unit::ReceivedBytes => window.add(now, feedback.further_bytes),
                 Unit::Units => {
                     let charged = charge.amount(Unit::Units);
                     let billed = feedback.units.unwrap_or(charged);
@@ -72,6 +75,12 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Returns how many of the places under way a charge takes: a batch never more than there are.
+    fn places(&self, charge: &Charge) -> u32 {
+        let most = self.concurrency.unwrap_or(u32::MAX).max(1);
+        charge.requests().min(most)
     }
 
     /// Pauses after a refusal of the service; where it names no pause, longer every time.

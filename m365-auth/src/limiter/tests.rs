@@ -123,6 +123,44 @@ fn billed_units_replace_the_estimate() {
 }
 
 #[test]
+fn a_batch_takes_the_places_of_its_parts_but_never_more_than_there_are() {
+    let limits = Limits::none()
+        .with_concurrency(4)
+        .with_window(Unit::Requests, 30, millis(1_000));
+    let mut limiter = Limiter::new(LimitTable::new().with(["a"], limits));
+    let batch = |parts| Charge::at(["a"]).with_requests(parts);
+    limiter.admit(millis(0), &batch(3)).unwrap();
+    assert!(limiter.admit(millis(1), &batch(2)).is_err());
+    limiter.admit(millis(1), &batch(1)).unwrap();
+    limiter.release(millis(1), &batch(3), Feedback::default());
+    limiter.release(millis(1), &batch(1), Feedback::default());
+    limiter.admit(millis(2), &batch(20)).unwrap();
+    assert!(limiter.admit(millis(3), &batch(1)).is_err());
+    limiter.release(millis(3), &batch(20), Feedback::default());
+    let refusal = limiter.admit(millis(4), &batch(7)).unwrap_err();
+    assert_eq!(refusal.cause, RefusalCause::Window, "24 of 30 are used");
+}
+
+#[test]
+fn what_is_read_does_not_count_as_sent() {
+    let limits = Limits::none()
+        .with_window(Unit::SentBytes, 10, millis(1_000))
+        .with_window(Unit::ReceivedBytes, 100, millis(1_000));
+    let mut limiter = Limiter::new(LimitTable::new().with(["a"], limits));
+    let get = Charge::at(["a"]);
+    let put = Charge::at(["a"]).with_sent_bytes(9);
+    let read = Feedback {
+        further_bytes: 90,
+        ..Feedback::default()
+    };
+    limiter.admit(millis(0), &get).unwrap();
+    limiter.release(millis(0), &get, read);
+    limiter.admit(millis(1), &put).unwrap();
+    assert!(limiter.admit(millis(1), &put).is_err());
+    assert!(limiter.admit(millis(1), &get.with_bytes(11)).is_err());
+}
+
+#[test]
 fn a_small_request_does_not_overtake_a_large_one_at_the_same_node() {
     let limits = Limits::none().with_window(Unit::Units, 10, millis(640));
     let mut limiter = Limiter::new(LimitTable::new().with(["a", "*"], limits));
