@@ -10,9 +10,12 @@
 //! it is an append-only spool file with its frames beside it; the pack is a pure function of the two.
 
 pub(crate) mod layout;
+mod noise;
 pub(crate) mod reader;
 pub(crate) mod spool;
 pub(crate) mod spools;
+
+use bytes::{Bytes, BytesMut};
 
 use crate::backend::ObjectName;
 use crate::environment::Environment;
@@ -221,6 +224,12 @@ impl PackSealer {
     /// Opens a message; nothing tells why it fails.
     pub(crate) fn open_message(&self, role: Role, number: u32, sealed: &[u8]) -> Option<Vec<u8>> {
         self.messages.open(place(role, number), sealed)
+    }
+
+    /// Opens the message of a block where it lies.
+    pub(crate) fn open_block_message(&self, number: u32, sealed: BytesMut) -> Option<Bytes> {
+        self.messages
+            .open_in_place(place(Role::Block, number), sealed)
     }
 
     /// Padding that looks random to everyone without the key, and is the same each time.

@@ -176,7 +176,10 @@ fn put_new_file(root: &Path, path: &Path, source: &Path) -> io::Result<Option<Pu
         // Not of this machine, or not a file that anyone can read.
         Err(_) => return Ok(None),
     };
-    put_staged(root, path, |mut file| io::copy(&mut source, &mut file).map(drop)).map(Some)
+    put_staged(root, path, |mut file| {
+        io::copy(&mut source, &mut file).map(drop)
+    })
+    .map(Some)
 }
 
 /// Tells whether a link to a file has the group that a file made in `parent` would have.

@@ -129,7 +129,11 @@ impl Backend for FaultBackend {
         };
         // What a power failure would leave of it: a file that was not synced shows.
         let bytes = disk.on_platter(file).map_err(|cause| {
-            Error::from_io(ErrorKind::Backend, format_args!("{}", file.display()), cause)
+            Error::from_io(
+                ErrorKind::Backend,
+                format_args!("{}", file.display()),
+                cause,
+            )
         })?;
         let change = Change::HandOver(name.clone(), file.to_path_buf(), bytes);
         self.effect(name, change).await.map(Some)

@@ -224,7 +224,7 @@ impl OpenPack {
             .and_then(|file| file.read_at(offset, entry.sealed as usize))
             .map_err(|cause| failed(&self.path, cause))?;
         Ok(Block {
-            plain: open_block(&self.sealer, number, entry.plain, &sealed)?,
+            plain: open_block(&self.sealer, number, entry.plain, sealed[..].into())?.into(),
             chunks: entry.chunks,
         })
     }
@@ -386,11 +386,13 @@ fn read_frame(
     if block_length as usize > BLOCK_LIMIT + 5 + OVERHEAD || end > files.frames.length().ok()? {
         return None;
     }
-    let entries = files.frames.read_at(at + HEAD as u64, entries_length as usize);
+    let entries = files
+        .frames
+        .read_at(at + HEAD as u64, entries_length as usize);
     let entries = sealer.open_message(Role::Entries, number, &entries.ok()?)?;
     let entry = decode_frame_entry(&entries).ok()?;
     let sealed = files.blocks.read_at(offset, block_length as usize).ok()?;
-    let whole = open_block(sealer, number, entry.plain, &sealed);
+    let whole = open_block(sealer, number, entry.plain, sealed[..].into());
     if !mutated(Mutant::TornTailAccepted) {
         whole.ok()?;
     }
