@@ -19,6 +19,8 @@ pub(super) enum Change {
     HandOver(ObjectName, PathBuf, Bytes),
     Delete(ObjectName),
     Disk(DiskChange),
+    /// Of somebody else who shares the plan.
+    Other(String),
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +45,7 @@ impl Effect {
             }
             Change::Delete(name) => backend.tamper(name, None),
             Change::Disk(change) => disk.replay(change),
+            Change::Other(_) => {}
         }
     }
 
@@ -78,6 +81,7 @@ impl fmt::Display for Effect {
             }
             Change::Delete(name) => write!(f, "delete {name}"),
             Change::Disk(change) => write!(f, "{change}"),
+            Change::Other(what) => f.write_str(what),
         }
     }
 }
