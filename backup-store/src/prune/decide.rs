@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::ObjectName;
 use crate::id::{LeaseId, PackId, SnapshotId};
-use crate::mutation::{Mutant, is_active};
+use crate::mutant::{Mutant, mutated};
 use crate::rounds::{Done, Plan, Rounds, SlotSet, Verdict};
 
 /// What the caller asks of a round.
@@ -32,7 +32,7 @@ pub(crate) enum Fencing {
 
 impl Policy {
     pub(crate) fn may_fence(&self, lease: &LeaseId) -> bool {
-        (self.put_if_absent || is_active(Mutant::DishonestPutIfAbsent))
+        (self.put_if_absent || mutated(Mutant::DishonestPutIfAbsent))
             && match &self.fencing {
                 Fencing::None => false,
                 Fencing::These(leases) => leases.contains(lease),
@@ -222,7 +222,7 @@ pub(crate) fn rescue<'a>(
 
 /// Decides what exactly is deleted.
 pub(crate) fn verdict(plan: &Plan, done: &Done, slots: &SlotsSeen, rescue: &Rescue) -> Verdict {
-    let packs: BTreeSet<_> = if is_active(Mutant::NoSecondMark) {
+    let packs: BTreeSet<_> = if mutated(Mutant::NoSecondMark) {
         plan.packs.clone()
     } else {
         plan.packs.difference(&rescue.rescued).copied().collect()
@@ -277,7 +277,7 @@ fn emptied_slots(
 pub(crate) fn done(before: &Done, verdict: &Verdict) -> Done {
     let mut done = before.clone();
     done.round = verdict.round;
-    if !is_active(Mutant::NoDeadIds) {
+    if !mutated(Mutant::NoDeadIds) {
         done.dead.extend(&verdict.packs);
     }
     done.forgotten.clone_from(&verdict.left);
