@@ -6,7 +6,9 @@ use super::search::Coverage;
 use super::world::{Chunks, Pack, SlotBody, World, pack_of_segment};
 use crate::id::{LeaseId, PackId};
 use crate::mutant::{Mutant, mutated};
-use crate::prune::decide::{PackSeen, Place, Policy, Rescue, Survey, choose_copies, rescue};
+use crate::prune::decide::{
+    Condition, PackSeen, Place, Policy, Rescue, Survey, choose_copies, rescue,
+};
 use crate::prune::machine::{Effect, Garbage, Pruner, Seen};
 use crate::rounds::{Plan, Rounds};
 
@@ -171,6 +173,7 @@ fn survey(world: &World, rounds: &Rounds, marked: Chunks) -> Survey {
         stored: 1,
         total: pack.chunks.count_ones().into(),
         live: live.get(id).copied().unwrap_or_default(),
+        condition: Condition::Whole,
         lease: Some(pack.lease),
     });
     Survey {

@@ -85,8 +85,21 @@ pub(crate) struct PackSeen {
     /// Bytes of its chunks, inflated, and those of them for which it is needed.
     pub(crate) total: u64,
     pub(crate) live: u64,
+    pub(crate) condition: Condition,
     /// The lease under which it was opened; unknown where nothing depends on it.
     pub(crate) lease: Option<LeaseId>,
+}
+
+/// What damage records say of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Condition {
+    /// Nothing.
+    #[default]
+    Whole,
+    /// Part of it is damaged; what is needed of that has another copy.
+    Damaged,
+    /// Something that is needed lies in what is damaged, and nowhere else: it cannot be copied.
+    Stuck,
 }
 
 /// A segment object.
@@ -132,10 +145,16 @@ fn is_abandoned(survey: &Survey, pack: &PackSeen) -> bool {
     has_ended(&survey.slots, &lease) && !adopted.any(|adopted| *adopted == lease)
 }
 
-/// Tells whether so little of a pack is needed that it is worth repacking.
+/// Tells whether so little of a pack is needed that it is worth repacking; a damaged one always is,
+/// if that can be done.
 pub(crate) fn is_wasteful(pack: &PackSeen, below_percent: u8) -> bool {
     let (live, total) = (u128::from(pack.live), u128::from(pack.total));
-    pack.live > 0 && live * 100 < total * u128::from(below_percent)
+    let little = match pack.condition {
+        Condition::Whole => live * 100 < total * u128::from(below_percent),
+        Condition::Damaged => below_percent > 0,
+        Condition::Stuck => false,
+    };
+    pack.live > 0 && little
 }
 
 /// Decides what to condemn.

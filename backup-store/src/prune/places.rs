@@ -3,7 +3,7 @@
 //! *Units and limits*: 8 bytes a marked chunk, and one segment at a time; chunks that lie in
 //! several packs are looked at by their whole ids, in a second reading.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::decide::SegmentSeen;
 use super::mark::Marks;
@@ -37,6 +37,9 @@ impl Segments {
                 packs: segment.packs,
             });
         }
+        // After the packs and segments: a copy that was stored because a record says that another
+        // is damaged is then never seen without that record.
+        store.refresh_damage().await?;
         Ok(Self { seen })
     }
 
@@ -61,12 +64,15 @@ pub(super) struct Places {
     pub(super) alone: BTreeMap<PackId, u64>,
     /// Marked chunks that lie in several packs: the packs, and the length.
     pub(super) several: Vec<(Vec<PackId>, u64)>,
+    /// Packs with a marked chunk that lies where a check has found damage, and nowhere else.
+    pub(super) stuck: BTreeSet<PackId>,
     /// How many marked chunks lie in no pack.
     pub(super) missing: u64,
 }
 
 impl Places {
-    /// Finds the marked chunks in `packs`; what other packs hold does not count.
+    /// Finds the marked chunks in `packs`; what other packs hold does not count. A copy where a
+    /// check has found damage counts only where there is no other; then every such copy does.
     pub(super) async fn find(
         store: &Store,
         marks: &Marks,
@@ -76,6 +82,8 @@ impl Places {
         let numbers: HashMap<&PackId, u32> = packs.iter().zip(0..).collect();
         let mut first = vec![(NOWHERE, 0u32); marks.len()];
         let mut places = Self::default();
+        let damaged = store.distrusted_places();
+        let mut doubtful = Vec::new();
         let visit = |segment: &Segment| {
             for (id, place) in &segment.chunks {
                 let Some(number) = numbers.get(&place.pack) else {
@@ -83,6 +91,9 @@ impl Places {
                 };
                 *places.totals.entry(place.pack).or_default() += u64::from(place.length);
                 if let Some(at) = marks.find(id) {
+                    if damaged.holds(place) {
+                        doubtful.push((at, *number));
+                    }
                     let slot = &mut first[at];
                     match slot.0 {
                         NOWHERE => *slot = (*number, place.length),
@@ -103,16 +114,27 @@ impl Places {
                 }
             }
         }
+        let stuck = doubtful
+            .iter()
+            .filter(|(at, number)| first[*at].0 == *number);
+        places
+            .stuck
+            .extend(stuck.map(|(_, number)| packs[*number as usize]));
         if first.iter().any(|(number, _)| *number == SEVERAL) {
-            let mut several: HashMap<ChunkId, (Vec<PackId>, u64)> = HashMap::new();
+            let mut several: HashMap<ChunkId, Copies> = HashMap::new();
             let visit = |segment: &Segment| {
                 for (id, place) in &segment.chunks {
                     let marked = marks.find(id).is_some_and(|at| first[at].0 == SEVERAL);
                     if marked && numbers.contains_key(&place.pack) {
                         let found = several.entry(*id).or_default();
-                        found.1 = place.length.into();
-                        if !found.0.contains(&place.pack) {
-                            found.0.push(place.pack);
+                        found.length = place.length.into();
+                        let packs = if damaged.holds(place) {
+                            &mut found.damaged
+                        } else {
+                            &mut found.whole
+                        };
+                        if !packs.contains(&place.pack) {
+                            packs.push(place.pack);
                         }
                     }
                 }
@@ -120,8 +142,29 @@ impl Places {
             segments.each(store, visit).await?;
             let mut several: Vec<_> = several.into_iter().collect();
             several.sort_unstable_by_key(|(id, _)| *id);
-            places.several = several.into_iter().map(|(_, found)| found).collect();
+            for (_, copies) in several {
+                places.several(copies);
+            }
         }
         Ok(places)
     }
+
+    fn several(&mut self, copies: Copies) {
+        if !copies.whole.is_empty() {
+            self.several.push((copies.whole, copies.length));
+            return;
+        }
+        for pack in copies.damaged {
+            *self.alone.entry(pack).or_default() += copies.length;
+            self.stuck.insert(pack);
+        }
+    }
+}
+
+/// The packs that hold one chunk.
+#[derive(Debug, Default)]
+struct Copies {
+    whole: Vec<PackId>,
+    damaged: Vec<PackId>,
+    length: u64,
 }
