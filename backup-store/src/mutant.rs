@@ -23,6 +23,8 @@ pub enum Mutant {
     TornTailAccepted,
     /// A merged segment lacks the entries of its last input.
     MergeDropsEntries,
+    /// Prune takes a place that a damage record names for a copy as good as any.
+    DamagedCopyCounts,
     /// A salt is drawn without regard to what it will seal.
     SaltIgnoresMessage,
     /// The nonce of a message is made from its place alone.

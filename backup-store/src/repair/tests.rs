@@ -190,6 +190,31 @@ fn a_prune_keeps_the_copy_that_came_again_and_not_the_damaged_one() {
 }
 
 #[test]
+fn a_prune_that_takes_a_damaged_place_for_a_copy_loses_the_good_one() {
+    run(async {
+        let sample = sample().await;
+        let (backend, _, plan, _) = repaired(&sample).await;
+        let (lost, bytes) = lost_message(&sample, &plan);
+        let content = fetched_again(&opened(&sample, &backend).await, lost, &bytes).await;
+        let mut options = PruneOptions::new();
+        options.fencing = Fencing::All;
+        for (broken, kept) in [
+            (None, true),
+            (Some(crate::fault::Mutant::DamagedCopyCounts), false),
+        ] {
+            let backend = backend.fork();
+            let broken = broken.map(crate::fault::Mutant::activate);
+            let store = opened(&sample, &backend).await;
+            store.prune(&options, &|_| {}).await.unwrap();
+            drop(broken);
+            let reader = opened(&sample, &backend).await;
+            let read = reader.open_content(&content).collect(1 << 20).await;
+            assert_eq!(read.is_ok_and(|read| read == bytes), kept);
+        }
+    });
+}
+
+#[test]
 fn a_page_in_a_damaged_pack_is_fetched_again() {
     run(async {
         let sample = sample().await;

@@ -54,7 +54,7 @@ impl Store {
     }
 
     /// Tells whether there is any place that is not relied on.
-    pub(super) fn distrusts_any(&self) -> bool {
+    pub(crate) fn distrusts_any(&self) -> bool {
         !self.distrusted().places.is_empty()
     }
 
