@@ -13,7 +13,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
 use crate::gate::{Gate, GateContext, Pause};
-use crate::journal::{Header, Journal};
+use crate::journal::{Header, Journal, Place};
+use crate::mutant::{Mutant, mutated};
 use crate::options::BackupOptions;
 use crate::publish::Publisher;
 use crate::reader::Reader;
@@ -43,6 +44,8 @@ pub struct BackupJob {
     store: Store,
     sources: Vec<Arc<dyn Source>>,
     options: BackupOptions,
+    /// Where the journal lies, if not in the folder that the options name.
+    journal: Option<Place>,
 }
 
 impl BackupJob {
@@ -52,7 +55,16 @@ impl BackupJob {
             store,
             sources,
             options,
+            journal: None,
         }
+    }
+
+    /// Keeps the backup journal in memory, where it can fail (feature `fault-injection`).
+    #[cfg(feature = "fault-injection")]
+    #[must_use]
+    pub fn with_journal(mut self, journal: &crate::fault::SimulatedJournal) -> Self {
+        self.journal = Some(Place::Simulated(journal.clone()));
+        self
     }
 
     /// Runs the backup to its end, or until `stop` is given: then the pages at hand are finished,
@@ -140,7 +152,8 @@ impl BackupJob {
         let set = blake3::hash(self.options.set.as_bytes()).to_hex();
         let name = format!("backup-{}-{}.journal", self.store.id(), &set[..16]);
         let path: PathBuf = self.options.state_dir.join(name);
-        Journal::open(&path, &self.store, self.store.offload().clone()).await
+        let place = self.journal.clone().unwrap_or(Place::File(path));
+        Journal::open(&place, &self.store, self.store.offload().clone()).await
     }
 
     /// Finds all owners, then works on their resources, several at once.
@@ -394,7 +407,8 @@ impl Start<'_> {
             }
             Err(error) => return Err(error),
         };
-        if journalled.base != parent.map(|entry| entry.id) {
+        let other = journalled.base != parent.map(|entry| entry.id);
+        if other && !mutated(Mutant::MixedBase) {
             match parent {
                 Some(parent) if journalled.leases.contains(&parent.lease) => {
                     entries.retain(|(number, _)| *number > parent.snapshot.journal_sequence);

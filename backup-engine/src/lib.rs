@@ -3,9 +3,12 @@
 mod change;
 pub mod error;
 pub mod events;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 mod gate;
 mod job;
 mod journal;
+mod mutant;
 pub mod options;
 mod page;
 mod publish;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
 use crate::journal::{Header, Journal};
+use crate::mutant::{Mutant, mutated};
 
 /// A snapshot whose trees are written, and what of the journal it covers.
 #[derive(Debug)]
@@ -94,6 +95,8 @@ impl<'a> Publisher<'a> {
         loop {
             let deadline = due.unwrap_or_else(|| Instant::now() + SET_OPEN_MAX);
             tokio::select! {
+                // What happens depends on what came, never on a lot.
+                biased;
                 prepared = self.inbox.recv() => match prepared {
                     Some(prepared) => {
                         due.get_or_insert(Instant::now() + SET_OPEN_MAX);
@@ -142,7 +145,19 @@ impl<'a> Publisher<'a> {
             .iter()
             .map(|prepared| prepared.snapshot.clone())
             .collect();
-        let published = self.writer.publish(snapshots).await?;
+        let published = match self.writer.publish(snapshots).await {
+            Err(cause)
+                if mutated(Mutant::FenceIgnored)
+                    && cause.kind() == backup_store::ErrorKind::Fenced =>
+            {
+                let covered = prepared.iter().map(|prepared| prepared.header.clone());
+                for header in covered.collect::<Vec<_>>() {
+                    self.journal.cover(&header, u64::MAX >> 1).await?;
+                }
+                return Ok(());
+            }
+            published => published?,
+        };
         for (prepared, id) in prepared.into_iter().zip(published) {
             let Prepared {
                 mut header,

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
 use crate::journal::{Edit, Entry, Header, Journal};
+use crate::mutant::{Mutant, mutated};
 use crate::options::BackupOptions;
 use crate::page::{self, PageWork};
 use crate::publish::{Outbox, Prepared};
@@ -266,14 +267,19 @@ impl<'a> ResourceRun<'a> {
         let changes = entry.edits.iter().any(Edit::is_durable);
         self.announce_quarantined(&entry);
         if changes || entry.generation.is_some() {
-            let receipt = content.commit().await?;
-            entry.packs = receipt.packs;
+            let early = mutated(Mutant::CursorBeforeContent);
+            if !early {
+                entry.packs = content.commit().await?.packs;
+            }
             entry.cursors = self.view.take_dirty_cursors();
             self.sequence += 1;
             self.context
                 .journal
                 .append(&self.header, self.sequence, &entry)
                 .await?;
+            if early {
+                content.commit().await?;
+            }
         }
         self.view.apply(&entry).await?;
         if !entry.edits.is_empty() {

@@ -5,7 +5,7 @@
 
 mod blocks;
 mod contents;
-mod memory;
+pub(crate) mod memory;
 mod objects;
 mod packs;
 mod places;

@@ -1,5 +1,11 @@
 //! Entry points for fuzzing of what is not public.
 
+mod parsers;
+mod samples;
+
+pub use parsers::{PARSERS, Parser};
+pub use samples::samples;
+
 use crate::content::base64_lines::{Joiner, Lines};
 use crate::content::mime::{Pieces, Splitter};
 

@@ -178,7 +178,8 @@ pub(crate) fn open_object(
     unpack(&payload, kind.limit()).ok_or_else(|| damaged("its payload cannot be unpacked"))
 }
 
-fn payload(plain: &[u8]) -> Result<Vec<u8>> {
+/// Writes what is sealed of a small object: compressed if that pays, with both lengths.
+pub(crate) fn payload(plain: &[u8]) -> Result<Vec<u8>> {
     let compressed = compress(plain)?;
     let (codec, data) = match &compressed {
         Some(compressed) => (CODEC_ZSTD, compressed.as_slice()),
@@ -192,13 +193,17 @@ fn payload(plain: &[u8]) -> Result<Vec<u8>> {
     Ok(payload)
 }
 
-fn unpack(payload: &[u8], limit: usize) -> Option<Vec<u8>> {
+/// Reads what [`payload`] wrote; nothing longer than `limit` is inflated.
+pub(crate) fn unpack(payload: &[u8], limit: usize) -> Option<Vec<u8>> {
     let (header, rest) = payload.split_at_checked(PAYLOAD_HEADER)?;
     let number = |at: usize| {
         let bytes = header[at..at + 8].try_into().ok()?;
         usize::try_from(u64::from_le_bytes(bytes)).ok()
     };
     let (data, length) = (rest.get(..number(1)?)?, number(9)?);
+    if header[0] > CODEC_ZSTD {
+        return None;
+    }
     inflate(header[0] == CODEC_ZSTD, data, length, limit)
 }
 

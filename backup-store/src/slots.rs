@@ -74,12 +74,7 @@ impl Slot {
         let slot = match decoder.byte()? {
             0 => Self::Set {
                 token: decoder.varint()?,
-                records: decoder.list(17, |decoder| {
-                    Ok(SlotRecord {
-                        id: SnapshotId::from_bytes(decoder.array()?),
-                        bytes: Bytes::copy_from_slice(decoder.bytes()?),
-                    })
-                })?,
+                records: take_records(&mut decoder)?,
             },
             1 => Self::Fence,
             2 => Self::End,
@@ -93,6 +88,21 @@ impl Slot {
     pub(crate) fn is_closing(&self) -> bool {
         !matches!(self, Self::Set { .. })
     }
+}
+
+fn take_records(decoder: &mut Decoder<'_>) -> Result<Vec<SlotRecord>> {
+    let records = decoder.list(17, |decoder| {
+        let id = SnapshotId::from_bytes(decoder.array()?);
+        Ok((id, decoder.bytes()?))
+    })?;
+    if records.len() > SET_LIMIT {
+        return Err(decoder.malformed("it holds more snapshots than a set may"));
+    }
+    let record = |(id, bytes)| SlotRecord {
+        id,
+        bytes: Bytes::copy_from_slice(bytes),
+    };
+    Ok(records.into_iter().map(record).collect())
 }
 
 /// Names slot `number` of a lease.

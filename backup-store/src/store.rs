@@ -7,7 +7,7 @@ mod distrust;
 mod index;
 pub(crate) mod key_slots;
 mod objects;
-mod remembered;
+pub(crate) mod remembered;
 #[cfg(feature = "fault-injection")]
 mod restart;
 pub(crate) mod rotate;

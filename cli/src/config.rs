@@ -1,16 +1,21 @@
 //! Config: one backup set per TOML file, read strictly, with errors that name the line.
 
 mod diagnose;
+mod network;
+mod shape;
+mod tenant;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use url::Url;
+use backup_store::backend::BackendPlace;
+use serde::{Deserialize, Deserializer};
 
 use crate::failure::{Failure, Result};
 
 pub(crate) use diagnose::nearest;
+pub(crate) use network::{Network, ProxyChoice};
+pub(crate) use tenant::{App, CredentialChoice, Machine, Person, Tenant};
 
 /// The example that `init --write-config` writes; a test reads it back.
 pub(crate) const EXAMPLE: &str = include_str!("config/example.toml");
@@ -20,10 +25,13 @@ pub(crate) const EXAMPLE: &str = include_str!("config/example.toml");
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
     pub(crate) name: String,
-    pub(crate) store: Option<PathBuf>,
+    #[serde(default, deserialize_with = "place")]
+    pub(crate) store: Option<BackendPlace>,
     pub(crate) state: Option<PathBuf>,
     pub(crate) passphrase: Option<SecretSource>,
     pub(crate) tenant: Tenant,
+    #[serde(default)]
+    pub(crate) network: Network,
     #[serde(default)]
     pub(crate) selection: Selection,
     #[serde(default)]
@@ -51,17 +59,6 @@ pub(crate) struct Retention {
     pub(crate) hold: Vec<String>,
 }
 
-/// Which tenant, and as whom.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct Tenant {
-    pub(crate) id: String,
-    pub(crate) client_id: String,
-    pub(crate) client_secret: SecretSource,
-    #[serde(default)]
-    pub(crate) cloud: CloudChoice,
-}
-
 /// Where a secret is read from; never the secret itself.
 ///
 /// *Shape*: a table with exactly one key.
@@ -71,23 +68,6 @@ pub(crate) enum SecretSource {
     File(PathBuf),
     Command(String),
     Env(String),
-}
-
-/// A cloud by name, or by the addresses of its servers.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum CloudChoice {
-    Named(String),
-    Custom(Box<CustomCloud>),
-}
-
-/// The servers of a cloud that has no name here; a simulated one, for instance.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) struct CustomCloud {
-    pub(crate) login: Url,
-    pub(crate) graph: Url,
-    pub(crate) ews: Url,
 }
 
 /// Whose data, and what of it.
@@ -129,12 +109,6 @@ impl Default for SyncCheck {
     }
 }
 
-impl Default for CloudChoice {
-    fn default() -> Self {
-        Self::Named("global".to_owned())
-    }
-}
-
 impl Default for Selection {
     fn default() -> Self {
         Self {
@@ -162,17 +136,17 @@ impl Config {
         let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let mut config = Self::parse(&text, &path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for place in [&mut config.store, &mut config.state].into_iter().flatten() {
+        if let Some(BackendPlace::Directory(place)) = &mut config.store {
             *place = folder.join(&*place);
         }
-        for source in [
-            config.passphrase.as_mut(),
-            Some(&mut config.tenant.client_secret),
-        ] {
-            if let Some(SecretSource::File(file)) = source {
-                *file = folder.join(&*file);
-            }
+        if let Some(place) = &mut config.state {
+            *place = folder.join(&*place);
         }
+        if let Some(source) = &mut config.passphrase {
+            source.resolve(folder);
+        }
+        config.tenant.resolve(folder);
+        config.network.resolve(folder);
         Ok(config)
     }
 
@@ -213,6 +187,22 @@ impl Config {
     }
 }
 
+impl SecretSource {
+    /// Lets a relative path start at `folder`.
+    fn resolve(&mut self, folder: &Path) {
+        if let Self::File(file) = self {
+            *file = folder.join(&*file);
+        }
+    }
+}
+
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BackendPlace>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    BackendPlace::parse(&text)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
+}
+
 /// More mailboxes at once bring nothing: the tenant's own limits come first.
 const RESOURCES_MAX: usize = 256;
 
@@ -230,72 +220,4 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{CloudChoice, Config, EXAMPLE, SecretSource, Users};
-
-    fn check(text: &str, expected: &str) {
-        let failure = Config::parse(text, "set.toml").unwrap_err();
-        assert_eq!(failure.to_string(), expected);
-    }
-
-    #[test]
-    fn the_example_is_a_config() {
-        let config = Config::parse(EXAMPLE, "example").unwrap();
-        assert_eq!(config.name, "contoso");
-        assert_eq!(config.selection.users, Users::Word("all".to_owned()));
-        let source = SecretSource::Env("M365_BACKUP_CLIENT_SECRET".to_owned());
-        assert_eq!(config.tenant.client_secret, source);
-    }
-
-    #[test]
-    fn every_commented_line_of_the_example_is_valid_too() {
-        for line in EXAMPLE.lines() {
-            let Some(setting) = line.strip_prefix("# ").filter(|text| text.contains(" = ")) else {
-                continue;
-            };
-            toml::from_str::<toml::Table>(setting)
-                .unwrap_or_else(|error| panic!("{line}: {error}"));
-        }
-    }
-
-    #[test]
-    fn a_custom_cloud_is_three_addresses() {
-        let text = EXAMPLE.replace(
-            "# cloud = \"global\"",
-            "cloud = { login = 'http://127.0.0.1:1', graph = 'http://127.0.0.1:2', \
-             ews = 'http://127.0.0.1:3/EWS/Exchange.asmx' }",
-        );
-        let config = Config::parse(&text, "set.toml").unwrap();
-        assert!(matches!(config.tenant.cloud, CloudChoice::Custom(_)));
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_its_line_and_a_suggestion() {
-        check(
-            "name = 'a'\nstroe = '/x'\n[tenant]\nid = 'a'\nclient-id = 'b'\n\
-             client-secret = { env = 'C' }\n",
-            "the config set.toml cannot be understood\n  cause: line 2: unknown field `stroe`\n  \
-             next:  did you mean `store`?",
-        );
-    }
-
-    #[test]
-    fn a_missing_key_is_named() {
-        check(
-            "name = 'a'\n[tenant]\nid = 'a'\nclient-id = 'b'\n",
-            "the config set.toml cannot be understood\n  cause: line 2: missing field \
-             `client-secret`\n  next:  compare with the example: m365-backup init --write-config \
-             FILE",
-        );
-    }
-
-    #[test]
-    fn users_are_all_or_a_list() {
-        let text = EXAMPLE.replace("users = \"all\"", "users = \"everyone\"");
-        check(
-            &text,
-            "the config set.toml has a `selection.users` that is neither \"all\" nor a list\n  \
-             next:  write users = \"all\", or users = [\"ada@contoso.example\"]",
-        );
-    }
-}
+mod tests;

@@ -1,21 +1,25 @@
 //! Connect: builds the store and the clients from options, config and secrets.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod backend;
+mod identity;
+mod tenant;
 
+use std::path::PathBuf;
+
+use backup_store::backend::BackendPlace;
 use backup_store::catalog::SnapshotEntry;
-use backup_store::{ErrorKind, LocalBackend, StopSignal, Store, StoreOptions, Unlock};
-use m365_auth::{
-    CachedTokenProvider, Cloud, ReqwestTransport, RetryPolicy, Secret, SystemEnvironment,
-    TokenClient, Transport, TransportOptions,
-};
-use m365_graph::{GraphClient, GraphOptions};
+use backup_store::{StopSignal, Store, StoreOptions, Unlock};
 
 use crate::args::GlobalArgs;
-use crate::config::{CloudChoice, Config};
-use crate::failure::{Failure, Result, from_auth, from_graph, from_store, no_store};
+use crate::config::Config;
+use crate::failure::{Failure, Result, from_store};
 use crate::output::Output;
 use crate::{platform, secrets};
+
+pub(crate) use backend::{create_backend, open_backend};
+pub(crate) use tenant::{Connection, Purpose, graph_client, graph_client_for_restore};
+#[cfg(feature = "demo")]
+pub(crate) use tenant::{Login, client};
 
 /// What every command works with.
 #[derive(Debug)]
@@ -50,49 +54,45 @@ impl Context {
     }
 
     /// Returns where the store is, by option or config.
-    pub(crate) fn store_path(&self, config: Option<&Config>) -> Result<PathBuf> {
+    pub(crate) fn store_path(&self, config: Option<&Config>) -> Result<BackendPlace> {
         let named = self.global.store.as_ref();
         named
             .or_else(|| config.and_then(|config| config.store.as_ref()))
             .cloned()
             .ok_or_else(|| {
                 Failure::usage("no store is named")
-                    .next("name it with --store PATH, or in the config with --config FILE")
+                    .next("name it with --store PLACE, or in the config with --config FILE")
             })
     }
 
     /// Opens the store; with a config, its index is cached on this machine.
     pub(crate) async fn open_store(&self, config: Option<&Config>) -> Result<OpenStore> {
         let place = self.store_path(config)?;
-        let unlock = |_: &Path| secrets::unlock(&self.global, config);
+        let unlock = || secrets::unlock(&self.global, config);
         self.open_store_at(place, unlock, config).await
     }
 
     /// Opens the store in `place`; the secret is asked for once it is known that there is a store.
     pub(crate) async fn open_store_at(
         &self,
-        place: PathBuf,
-        unlock: impl FnOnce(&Path) -> Result<Unlock>,
+        place: BackendPlace,
+        unlock: impl FnOnce() -> Result<Unlock>,
         config: Option<&Config>,
     ) -> Result<OpenStore> {
-        let explain = |error| from_store("open", &place, &error);
-        let backend = LocalBackend::open(&place).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => no_store(&place, &error),
-            _ => explain(error),
-        })?;
-        let unlock = unlock(&place)?;
+        let backend = open_backend(&place)?;
+        let unlock = unlock()?;
         let options = StoreOptions {
             cache_dir: config.and_then(state_base).map(|base| base.join("cache")),
             ..StoreOptions::default()
         };
-        let store = Store::open(Arc::new(backend), unlock, options)
+        let store = Store::open(backend, unlock, options)
             .await
-            .map_err(explain)?;
+            .map_err(|error| from_store("open", &place, &error))?;
         Ok(self.opened(store, place))
     }
 
     /// Takes note of where an open store is.
-    pub(crate) fn opened(&self, store: Store, place: PathBuf) -> OpenStore {
+    pub(crate) fn opened(&self, store: Store, place: BackendPlace) -> OpenStore {
         OpenStore {
             store,
             place,
@@ -105,7 +105,7 @@ impl Context {
 #[derive(Debug, Clone)]
 pub(crate) struct OpenStore {
     pub(crate) store: Store,
-    pub(crate) place: PathBuf,
+    pub(crate) place: BackendPlace,
     output: Output,
 }
 
@@ -145,76 +145,6 @@ pub(crate) fn state_folder(config: Option<&Config>, store: &Store) -> Result<Pat
 }
 
 /// Returns where this machine keeps caches and journals of a set: all of it may be lost.
-fn state_base(config: &Config) -> Option<PathBuf> {
+pub(crate) fn state_base(config: &Config) -> Option<PathBuf> {
     config.state.clone().or_else(platform::state_folder)
 }
-
-/// Builds the client of the tenant that `config` names.
-///
-/// `retry` is off for the engines, which decide themselves when to try again.
-pub(crate) fn graph_client(config: &Config, retry: RetryPolicy) -> Result<GraphClient> {
-    let secret = secrets::read(&config.tenant.client_secret, "the client secret")?;
-    let mut network = TransportOptions::default();
-    USER_AGENT.clone_into(&mut network.user_agent);
-    let transport = ReqwestTransport::new(&network)
-        .map_err(|error| from_auth("prepare the network", &error))?;
-    let cloud = cloud(&config.tenant.cloud)?;
-    let login = Login {
-        tenant: &config.tenant.id,
-        client_id: &config.tenant.client_id,
-        secret,
-    };
-    client(Arc::new(transport), &cloud, login, retry)
-}
-
-/// As whom the program speaks to a tenant.
-#[derive(Debug)]
-pub(crate) struct Login<'a> {
-    pub(crate) tenant: &'a str,
-    pub(crate) client_id: &'a str,
-    pub(crate) secret: Secret,
-}
-
-/// Builds a client over any transport.
-pub(crate) fn client(
-    transport: Arc<dyn Transport>,
-    cloud: &Cloud,
-    login: Login<'_>,
-    retry: RetryPolicy,
-) -> Result<GraphClient> {
-    let environment = Arc::new(SystemEnvironment);
-    let tokens = TokenClient::client_secret(
-        transport.clone(),
-        cloud,
-        login.tenant,
-        login.client_id,
-        login.secret,
-        environment.clone(),
-    )
-    .map_err(|error| from_auth("prepare the login", &error))?;
-    let tokens = Arc::new(CachedTokenProvider::new(Arc::new(tokens), environment));
-    let options = GraphOptions {
-        retry,
-        user_agent: USER_AGENT.to_owned(),
-        ..GraphOptions::default()
-    };
-    GraphClient::new(transport, tokens, cloud, options)
-        .map_err(|error| from_graph("prepare the client", &error))
-}
-
-fn cloud(choice: &CloudChoice) -> Result<Cloud> {
-    match choice {
-        CloudChoice::Named(name) => Cloud::by_name(name).ok_or_else(|| {
-            Failure::usage(format!("the config names an unknown cloud, {name:?}"))
-                .next("choose global, us-gov-l4, us-gov-l5 or china, or give login, graph and ews")
-        }),
-        CloudChoice::Custom(custom) => {
-            let (login, graph) = (custom.login.clone(), custom.graph.clone());
-            Cloud::from_urls("custom", login, graph, custom.ews.clone())
-                .map_err(|error| from_auth("read the cloud of the config", &error))
-        }
-    }
-}
-
-/// How the program introduces itself; Microsoft asks for this shape of decoration.
-const USER_AGENT: &str = concat!("ISV|m365-backup|m365-backup/", env!("CARGO_PKG_VERSION"));

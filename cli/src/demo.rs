@@ -142,7 +142,7 @@ async fn tell_the_story(context: &Context, args: &DemoArgs, folder: &Folder) -> 
     let check = store
         .check(CheckDepth::AllData, &|_| {})
         .await
-        .map_err(|error| from_store("check", folder.store(), &error))?;
+        .map_err(|error| from_store("check", folder.store().display(), &error))?;
     show::step(
         out,
         "restoring a mailbox and a drive to another user, and comparing",

@@ -89,10 +89,7 @@ pub(crate) async fn select(
         if newest.is_empty() {
             return Err(Failure::new(
                 Exit::Failed,
-                format!(
-                    "the store in {} holds no such snapshot yet",
-                    open.place.display()
-                ),
+                format!("the store in {} holds no such snapshot yet", open.place),
             )
             .next("see what there is: m365-backup snapshots; or make one: m365-backup backup"));
         }
@@ -152,7 +149,7 @@ fn owners(entries: &[SnapshotEntry]) -> Vec<String> {
 }
 
 fn unknown_owner(open: &OpenStore, owner: &str, known: &[String]) -> Failure {
-    let place = open.place.display();
+    let place = &open.place;
     let failure = Failure::new(
         Exit::Failed,
         format!("the store in {place} holds nothing of {owner}"),

@@ -2,12 +2,17 @@
 
 mod auth;
 mod store;
+mod stored;
 mod wire;
 
 pub use auth::{auth_callback, auth_certificate, auth_challenge, auth_recording, auth_refusal};
 pub use store::{
     store_container, store_item, store_item_key, store_mime, store_run_note, store_run_record,
     store_snapshot, store_tree,
+};
+pub use stored::{
+    STORED, parser, store_index, store_keys, store_local, store_name, store_node, store_object,
+    store_pack, store_recipe, store_round, store_slot,
 };
 pub use wire::{
     ews_find_folder, ews_find_item, ews_get_item, graph_delta, graph_error, graph_page,
@@ -31,11 +36,21 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("graph_error", graph_error),
     ("graph_page", graph_page),
     ("store_container", store_container),
+    ("store_index", store_index),
     ("store_item", store_item),
     ("store_item_key", store_item_key),
+    ("store_keys", store_keys),
+    ("store_local", store_local),
     ("store_mime", store_mime),
+    ("store_name", store_name),
+    ("store_node", store_node),
+    ("store_object", store_object),
+    ("store_pack", store_pack),
+    ("store_recipe", store_recipe),
+    ("store_round", store_round),
     ("store_run_note", store_run_note),
     ("store_run_record", store_run_record),
+    ("store_slot", store_slot),
     ("store_snapshot", store_snapshot),
     ("store_tree", store_tree),
     ("token_response", token_response),

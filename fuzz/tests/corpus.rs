@@ -9,7 +9,7 @@ use backup_store::catalog::{
     ResourceId, ResourceKind, RunNote, RunRecord, Service, Snapshot, Totals,
 };
 use backup_store::{ChunkId, RunId, Timestamp, TreeRoot};
-use m365_fuzz::TARGETS;
+use m365_fuzz::{STORED, TARGETS, parser};
 
 /// Damaged forms of each seed.
 const MUTATIONS: u64 = 300;
@@ -144,6 +144,33 @@ fn records() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Seeds of what is sealed in a store, by target and file; the first byte chooses the parser.
+fn stored() -> Vec<(&'static str, String, Vec<u8>)> {
+    let samples = backup_store::fuzzing::samples().unwrap();
+    let mut seeds = Vec::new();
+    for (target, names) in STORED {
+        for (choice, name) in (0u8..).zip(*names) {
+            let (_, sample) = samples
+                .iter()
+                .find(|(of, _)| of == name)
+                .unwrap_or_else(|| panic!("{name} has no sample"));
+            let again = parser(name).unwrap()(sample);
+            assert_eq!(again.unwrap(), *sample, "{name}");
+            let seed = [&[choice][..], sample].concat();
+            seeds.push((*target, format!("{}.bin", name.replace(' ', "-")), seed));
+        }
+    }
+    seeds
+}
+
+#[test]
+fn every_parser_of_stored_bytes_has_a_target() {
+    for (name, _) in backup_store::fuzzing::PARSERS {
+        let targets = STORED.iter().filter(|(_, names)| names.contains(name));
+        assert_eq!(targets.count(), 1, "{name}");
+    }
+}
+
 fn run_record(at: Timestamp) -> RunRecord {
     RunRecord {
         run: RunId::from_bytes([1; 16]),
@@ -209,6 +236,11 @@ fn the_seeds_of_records_are_what_the_store_writes_today() {
         let kept = fs::read(&path).unwrap_or_default();
         assert!(kept == record, "{} is old; run write_seeds", path.display());
     }
+    for (target, file, seed) in stored() {
+        let path = corpus(target).join(file);
+        let kept = fs::read(&path).unwrap_or_default();
+        assert!(kept == seed, "{} is old; run write_seeds", path.display());
+    }
 }
 
 #[test]
@@ -217,5 +249,9 @@ fn write_seeds() {
     for (target, record) in records() {
         fs::create_dir_all(corpus(target)).unwrap();
         fs::write(corpus(target).join("sample.bin"), record).unwrap();
+    }
+    for (target, file, seed) in stored() {
+        fs::create_dir_all(corpus(target)).unwrap();
+        fs::write(corpus(target).join(file), seed).unwrap();
     }
 }

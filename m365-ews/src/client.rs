@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::envelope;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::charge;
 use crate::operation::Operation;
 use crate::types::{Folder, Parent};
 use crate::xml::Limits;
@@ -29,6 +30,9 @@ pub struct EwsOptions {
     pub version: String,
     /// What an answer may cost at most.
     pub limits: Limits,
+    /// The app and the tenant, as the two topmost nodes of a limiter name them: each call carries
+    /// a [`Charge`](m365_auth::Charge), as [`limits`](crate::limits) says.
+    pub limited_as: [String; 2],
 }
 
 impl Default for EwsOptions {
@@ -38,6 +42,7 @@ impl Default for EwsOptions {
             user_agent: concat!("m365-ews/", env!("CARGO_PKG_VERSION")).to_owned(),
             version: "Exchange2013_SP1".to_owned(),
             limits: Limits::default(),
+            limited_as: ["app".to_owned(), "tenant".to_owned()],
         }
     }
 }
@@ -153,7 +158,10 @@ impl EwsClient {
     }
 
     async fn once<O: Operation>(&self, document: Bytes) -> Result<Vec<Result<O::Answer>>> {
+        let mailbox = self.impersonated.as_deref();
+        let charge = charge(&self.options.limited_as, mailbox, O::NAME, document.len());
         let mut request = Request::post(self.endpoint.as_str())
+            .extension(charge)
             .header("content-type", "text/xml; charset=utf-8")
             .header("accept", "text/xml")
             .header("user-agent", &self.options.user_agent);

@@ -4,12 +4,14 @@ mod client;
 mod code;
 mod envelope;
 mod error;
+pub mod limits;
 mod operation;
 mod types;
 mod xml;
 
 pub use client::{EwsClient, EwsOptions};
 pub use error::{Error, ErrorKind, Result};
+pub use limits::limit_table;
 pub use operation::{FindFolder, FindItem, FoundFolders, FoundItems, GetItem, Operation};
 pub use types::{Folder, FolderId, Item, ItemId, Paging, Parent};
 pub use xml::Limits;

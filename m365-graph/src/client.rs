@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use m365_auth::{
-    AuthorizedTransport, Body, Cloud, Environment, OriginPolicy, RetryPolicy, SystemEnvironment,
-    TokenProvider, Transport,
+    AuthorizedTransport, Body, Charge, Cloud, Environment, OriginPolicy, RetryPolicy,
+    SystemEnvironment, TokenProvider, Transport,
 };
 use serde_json::Value;
 use url::Url;
@@ -17,6 +17,7 @@ use url::Url;
 use crate::drive::{Drive, DriveClient};
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Node;
 use crate::mail::Mail;
 use crate::page::{DeltaLink, PageLink};
 use crate::signals::{ThrottleObserver, ThrottleSignals};
@@ -41,6 +42,9 @@ pub struct GraphOptions {
     pub upload_fragment_bytes: usize,
     /// The clock and the source of random numbers.
     pub environment: Arc<dyn Environment>,
+    /// The app and the tenant, as the two topmost nodes of a limiter name them: each request
+    /// carries a [`Charge`](m365_auth::Charge), as [`limits`](crate::limits) says.
+    pub limited_as: [String; 2],
     /// Who takes notice of what the services say of their limits.
     pub throttle_observer: Option<Arc<dyn ThrottleObserver>>,
 }
@@ -68,6 +72,7 @@ impl Default for GraphOptions {
             max_json_bytes: 64 << 20,
             upload_fragment_bytes: 32 * UPLOAD_UNIT_BYTES,
             environment: Arc::new(SystemEnvironment),
+            limited_as: ["app".to_owned(), "tenant".to_owned()],
             throttle_observer: None,
         }
     }
@@ -128,6 +133,11 @@ impl GraphClient {
         DriveClient::new(self.clone(), id)
     }
 
+    /// Charges one request to the directory, whatever it does: where such work is limited as one.
+    pub fn directory_lane(&self) -> Charge {
+        Node::directory().lane(&self.options().limited_as)
+    }
+
     /// Reads the drive of a user.
     ///
     /// *Errors*: [`ErrorKind::NotFound`] when the user has none.
@@ -186,7 +196,7 @@ impl GraphClient {
     pub(crate) async fn execute(&self, call: &Call, read: Read) -> Result<Answer> {
         let mut attempt = 1;
         loop {
-            let error = match call::once(&self.0.door, &self.0.options, call, read).await {
+            let error = match call::once(self, call, read).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -212,7 +222,7 @@ impl GraphClient {
 
     /// Sends a call and reads its answer, once; the caller decides about another time.
     pub(crate) async fn execute_once(&self, call: &Call, read: Read) -> Result<Answer> {
-        call::once(&self.0.door, &self.0.options, call, read).await
+        call::once(self, call, read).await
     }
 
     /// Returns the address of a call as parts of a batch are addressed.

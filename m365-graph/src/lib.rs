@@ -6,6 +6,7 @@ pub mod drive;
 pub mod entity;
 pub mod error;
 pub mod feed;
+pub mod limits;
 pub mod mail;
 mod odata;
 pub mod page;
@@ -20,6 +21,7 @@ pub use drive::{Download, Drive, DriveClient, DriveItem, OnConflict, QuickXorHas
 pub use entity::Entity;
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{Feed, Listing};
+pub use limits::{TenantSize, limit_table};
 pub use mail::{Mail, MailFolder, Message, NewAttachment, Recipient};
 pub use page::{Change, DeltaLink, DeltaNext, DeltaPage, Page, PageLink, RemovedReason};
 pub use signals::{ThrottleObserver, ThrottleSignals};

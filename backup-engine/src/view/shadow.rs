@@ -11,6 +11,7 @@ use super::index::Index;
 use super::{ROUTE_GRAPH, View};
 use crate::error::Result;
 use crate::journal::{Edit, Entry};
+use crate::mutant::{Mutant, mutated};
 use crate::source::Scope;
 use crate::tally::IdHash;
 use crate::trees::Trees;
@@ -86,10 +87,7 @@ impl Shadow {
 
     pub(super) async fn fold(&mut self, trees: &Trees) -> Result<()> {
         let encode = |(key, item): (Vec<u8>, Option<Item>)| (key, item.map(|item| item.encode()));
-        let edits = std::mem::take(&mut self.pending)
-            .into_iter()
-            .map(encode)
-            .collect();
+        let edits = std::mem::take(&mut self.pending).into_iter().map(encode);
         self.root = trees.apply(&self.root, edits).await?;
         Ok(())
     }
@@ -176,7 +174,12 @@ impl View {
             }
         }
         for id in self.ids_in(scope).await? {
-            if !shadow.index.contains(&id) {
+            if shadow.index.contains(&id) {
+                continue;
+            }
+            if mutated(Mutant::DeletionByAbsence) {
+                self.delete(&id).await?;
+            } else {
                 self.left.insert(id);
             }
         }

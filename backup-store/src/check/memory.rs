@@ -76,6 +76,12 @@ fn encode(memory: &Memory) -> Vec<u8> {
     encoder.finish()
 }
 
+/// Reads a record and writes it again.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn parse_again(plain: &[u8]) -> Result<Vec<u8>> {
+    decode(plain).map(|memory| encode(&memory))
+}
+
 fn decode(plain: &[u8]) -> Result<Memory> {
     let mut decoder = Decoder::new("memory of samples", plain);
     if decoder.byte()? != LAYOUT {

@@ -61,7 +61,7 @@ impl Table {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut decoder = Decoder::new("pack table", bytes);
-        let blocks = decoder.list(3, decode_entry)?;
+        let blocks = decoder.list(36, decode_entry)?;
         decoder.finish()?;
         Ok(Self { blocks })
     }
@@ -86,7 +86,8 @@ fn decode_entry(decoder: &mut Decoder<'_>) -> Result<BlockEntry> {
     let sum = chunks
         .iter()
         .try_fold(0u32, |sum, (_, length)| sum.checked_add(*length));
-    if sum != Some(plain) || plain as usize > BLOCK_LIMIT {
+    // A block of no chunks would cost a reader more memory than it takes room here.
+    if chunks.is_empty() || sum != Some(plain) || plain as usize > BLOCK_LIMIT {
         return Err(decoder.malformed("the lengths of a block do not agree"));
     }
     // Compressed only where that makes it shorter.
@@ -171,19 +172,22 @@ pub(crate) fn open_block(
     let payload = sealer
         .open_message(Role::Block, number, sealed)
         .ok_or_else(|| damaged("it fails authentication"))?;
-    let (head, data) = payload
-        .split_first_chunk::<5>()
-        .ok_or_else(|| damaged("it is too short"))?;
+    unpack_block(&payload, plain).ok_or_else(|| damaged("it does not unpack to its length"))
+}
+
+/// Inflates what is sealed of a block; its length must be `plain`.
+pub(crate) fn unpack_block(payload: &[u8], plain: u32) -> Option<Vec<u8>> {
+    let (head, data) = payload.split_first_chunk::<HEAD>()?;
     let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
     if length != plain || head[0] > 1 {
-        return Err(damaged("its length is not that of the index"));
+        return None;
     }
     inflate(head[0] == 1, data, length as usize, BLOCK_LIMIT)
-        .ok_or_else(|| damaged("it does not inflate"))
 }
 
 /// Length of the sealed trailer, at the very end of a pack.
-pub(crate) const TRAILER: usize = 16 + OVERHEAD;
+pub(crate) const TRAILER: usize = TRAILER_PLAIN + OVERHEAD;
+const TRAILER_PLAIN: usize = 16;
 
 /// What follows the blocks of a pack: table, padding, trailer.
 pub(crate) fn seal_end(sealer: &PackSealer, table: &Table, blocks_end: u64) -> Result<Vec<u8>> {
@@ -191,18 +195,15 @@ pub(crate) fn seal_end(sealer: &PackSealer, table: &Table, blocks_end: u64) -> R
     let sealed = sealer.seal(Role::Table, count, &[&table.encode()])?;
     let bare = blocks_end + (sealed.len() + TRAILER) as u64;
     let padding = padded_size(bare, sealer.dice()) - bare;
-    let mut trailer = [0; 16];
-    trailer[..8].copy_from_slice(&blocks_end.to_le_bytes());
-    trailer[8..12].copy_from_slice(
-        &u32::try_from(sealed.len())
-            .unwrap_or(u32::MAX)
-            .to_le_bytes(),
-    );
-    trailer[12..].copy_from_slice(&count.to_le_bytes());
+    let place = TablePlace {
+        offset: blocks_end,
+        sealed: u32::try_from(sealed.len()).unwrap_or(u32::MAX),
+        blocks: count,
+    };
     let mut end = sealed;
     end.extend_from_slice(&sealer.padding(usize::try_from(padding).unwrap_or(0)));
     // The trailer's own number is fixed: a reader does not know the count yet.
-    end.extend_from_slice(&sealer.seal(Role::Trailer, 0, &[&trailer])?);
+    end.extend_from_slice(&sealer.seal(Role::Trailer, 0, &[&place.encode()])?);
     Ok(end)
 }
 
@@ -214,22 +215,36 @@ pub(crate) struct TablePlace {
     pub(crate) blocks: u32,
 }
 
+impl TablePlace {
+    pub(crate) fn encode(&self) -> [u8; TRAILER_PLAIN] {
+        let mut bytes = [0; TRAILER_PLAIN];
+        bytes[..8].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.sealed.to_le_bytes());
+        bytes[12..].copy_from_slice(&self.blocks.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut decoder = Decoder::new("pack trailer", bytes);
+        let place = Self {
+            offset: u64::from_le_bytes(decoder.array()?),
+            sealed: u32::from_le_bytes(decoder.array()?),
+            blocks: u32::from_le_bytes(decoder.array()?),
+        };
+        if place.sealed > TABLE_LIMIT {
+            return Err(decoder.malformed("its table is longer than any that is written"));
+        }
+        decoder.finish()?;
+        Ok(place)
+    }
+}
+
 /// Opens the trailer of a pack.
 pub(crate) fn open_trailer(sealer: &PackSealer, sealed: &[u8]) -> Result<TablePlace> {
     let plain = sealer
         .open_message(Role::Trailer, 0, sealed)
         .ok_or_else(|| sealer.damaged("its trailer fails authentication"))?;
-    let mut decoder = Decoder::new("pack trailer", &plain);
-    let place = TablePlace {
-        offset: u64::from_le_bytes(decoder.array()?),
-        sealed: u32::from_le_bytes(decoder.array()?),
-        blocks: u32::from_le_bytes(decoder.array()?),
-    };
-    decoder.finish()?;
-    if place.sealed > TABLE_LIMIT {
-        return Err(sealer.damaged("its table is longer than any that is written"));
-    }
-    Ok(place)
+    TablePlace::decode(&plain).map_err(|cause| sealer.damaged("its trailer").with_source(cause))
 }
 
 /// Opens the table of a pack.

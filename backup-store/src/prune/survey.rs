@@ -91,7 +91,10 @@ impl Shell<'_> {
         for (packs, _) in &places.several {
             rescued.extend(rescue(packs, place));
         }
-        self.report.rescued = self.sizes.amount(&rescued);
+        // One call may see more than one round.
+        let again = self.sizes.amount(&rescued);
+        self.report.rescued.packs += again.packs;
+        self.report.rescued.bytes += again.bytes;
         self.report.forgotten.extend(&plan.forget);
         Ok(Seen::Rescue(Rescue {
             rescued,

@@ -165,6 +165,9 @@ impl Remembered {
             };
             Ok((resource, newest))
         })?;
+        if !newest.is_sorted_by(|a: &(ResourceId, Newest), b| a.0 < b.0) {
+            return Err(decoder.malformed("its resources are not in order"));
+        }
         decoder.finish()?;
         Ok(Self {
             round,
@@ -201,6 +204,12 @@ impl Seen {
         seen.damaged.extend(names);
         seen
     }
+}
+
+/// Reads a record and writes it again.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn parse_again(plain: &[u8]) -> Result<Vec<u8>> {
+    Remembered::decode(plain).map(|remembered| remembered.encode())
 }
 
 impl Newest {

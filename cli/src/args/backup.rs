@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use backup_store::backend::BackendPlace;
 use clap::Args;
 
 /// Arguments of `init`.
@@ -29,13 +30,14 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "write_config")]
     pub(crate) recovery_kit: Option<PathBuf>,
 
-    /// Make the new place a replica of the store at PATH, which opens with the same keys
+    /// Make the new place a replica of the store at PLACE, which opens with the same keys
     #[arg(
         long,
-        value_name = "PATH",
+        value_name = "PLACE",
+        value_parser = super::global::place(),
         conflicts_with_all = ["write_config", "generate_passphrase", "recovery_kit"]
     )]
-    pub(crate) replica_of: Option<PathBuf>,
+    pub(crate) replica_of: Option<BackendPlace>,
 }
 
 /// Arguments of `sync-check`.

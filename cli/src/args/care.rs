@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use backup_store::backend::BackendPlace;
 use clap::{Args, Subcommand};
 
 use super::SnapshotFilter;
@@ -54,8 +55,8 @@ Examples:
 )]
 pub(crate) struct CopyArgs {
     /// Store to copy into
-    #[arg(long, value_name = "PATH")]
-    pub(crate) to: PathBuf,
+    #[arg(long, value_name = "PLACE", value_parser = super::global::place())]
+    pub(crate) to: BackendPlace,
 
     /// Read the passphrase of that store from the first line of FILE; a replica needs none
     #[arg(long, value_name = "FILE")]
@@ -85,8 +86,8 @@ Examples:
 )]
 pub(crate) struct RepairArgs {
     /// Replica to take from what is damaged here; may be given several times, the best first
-    #[arg(long, value_name = "PATH")]
-    pub(crate) from: Vec<PathBuf>,
+    #[arg(long, value_name = "PLACE", value_parser = super::global::place())]
+    pub(crate) from: Vec<BackendPlace>,
 
     /// Take the store as it is, though this machine has seen newer snapshots in it: it was put back
     /// from an older copy on purpose

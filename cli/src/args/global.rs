@@ -1,7 +1,10 @@
 //! Options that every command takes.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use backup_store::backend::BackendPlace;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args};
 
 /// Options that every command takes; each may stand before or after the command.
@@ -19,15 +22,16 @@ pub(crate) struct GlobalArgs {
     )]
     pub(crate) config: Option<PathBuf>,
 
-    /// Store to use, in place of the one in the config
+    /// Store to use, in place of the one in the config: a path, s3://…, azure://… or gs://…
     #[arg(
         long,
         global = true,
-        value_name = "PATH",
+        value_name = "PLACE",
         env = "M365_BACKUP_STORE",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = place()
     )]
-    pub(crate) store: Option<PathBuf>,
+    pub(crate) store: Option<BackendPlace>,
 
     /// Read the passphrase from the first line of FILE
     #[arg(long, global = true, value_name = "FILE")]
@@ -86,4 +90,12 @@ pub(crate) struct GlobalArgs {
     /// Print this help
     #[arg(short, long, global = true, action = ArgAction::HelpShort)]
     pub(crate) help: Option<bool>,
+}
+
+/// Reads where a store lies; a path need not be text.
+pub(super) fn place() -> impl TypedValueParser<Value = BackendPlace> {
+    OsStringValueParser::new().try_map(|text: OsString| match text.to_str() {
+        Some(text) => BackendPlace::parse(text),
+        None => Ok(BackendPlace::Directory(text.into())),
+    })
 }

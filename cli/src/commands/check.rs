@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, args: CheckArgs) -> Result<Exit> {
         return Ok(Exit::Complete);
     }
     let count = words::counted(problems(&report), "problem");
-    let message = format!("the store in {} has {count}", open.place.display());
+    let message = format!("the store in {} has {count}", open.place);
     Err(Failure::new(Exit::Failed, message).next(
         "keep the store as it is, and make a new backup into a new store; what is not named \
          above can still be restored",

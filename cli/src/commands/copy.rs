@@ -1,7 +1,5 @@
 //! `copy`: copies snapshots into another store, or brings a replica up to date.
 
-use std::path::Path;
-
 use backup_store::{
     CopyOptions, CopyProgress, CopyReport, ReplicaOptions, ReplicaReport, RunId, WriterOptions,
 };
@@ -21,7 +19,7 @@ use crate::{secrets, snapshots, words};
 pub(crate) async fn run(context: &Context, args: CopyArgs) -> Result<Exit> {
     let config = context.config()?;
     let from = context.open_store(config.as_ref()).await?;
-    let unlock = |_: &Path| match &args.to_passphrase_file {
+    let unlock = || match &args.to_passphrase_file {
         Some(path) => secrets::read_passphrase(path).map(Into::into),
         None => secrets::unlock(&context.global, config.as_ref()),
     };
@@ -59,7 +57,7 @@ pub(crate) async fn fill(
     if report.is_complete() {
         return Ok(Exit::Complete);
     }
-    let message = format!("the replica in {} is not complete", to.place.display());
+    let message = format!("the replica in {} is not complete", to.place);
     Err(Failure::new(Exit::Failed, message)
         .next("check both stores: m365-backup check --all-data --store PATH"))
 }

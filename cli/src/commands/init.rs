@@ -2,17 +2,17 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use backup_store::{CreateOptions, LocalBackend, ReplicaOptions, Store, StoreOptions};
+use backup_store::backend::BackendPlace;
+use backup_store::{CreateOptions, ReplicaOptions, Store, StoreOptions};
 use serde_json::json;
 
 use super::copy::fill;
 use super::key::write_recovery_kit;
 use crate::args::InitArgs;
 use crate::config::{Config, EXAMPLE};
-use crate::connect::{Context, OpenStore};
+use crate::connect::{Context, OpenStore, create_backend};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result, from_store};
 use crate::output::Output;
@@ -34,9 +34,8 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<Exit> {
         None => secrets::new_passphrase(&context.global, config.as_ref())?,
     };
     let explain = |error| from_store("create", &place, &error);
-    let backend = LocalBackend::create(&place).map_err(explain)?;
     let created = Store::create(
-        Arc::new(backend),
+        create_backend(&place)?,
         &passphrase,
         CreateOptions::default(),
         StoreOptions::default(),
@@ -56,14 +55,14 @@ fn describe(out: &Output, open: &OpenStore, args: &InitArgs) -> Result<()> {
         return out.object(
             "summary",
             json!({
-                "store": place,
+                "store": place.to_string(),
                 "store_id": store.id().to_string(),
                 "passphrase_file": args.generate_passphrase,
                 "recovery_kit": args.recovery_kit,
             }),
         );
     }
-    let (id, shown) = (store.id(), place.display());
+    let (id, shown) = (store.id(), place);
     out.line(&format!("created the encrypted store {id} in {shown}"))?;
     out.line("")?;
     out.line("Keep safe, and not only on this machine:")?;
@@ -89,21 +88,20 @@ fn describe(out: &Output, open: &OpenStore, args: &InitArgs) -> Result<()> {
 async fn create_replica(
     context: &Context,
     config: Option<&Config>,
-    primary: &Path,
-    place: PathBuf,
+    primary: &BackendPlace,
+    place: BackendPlace,
 ) -> Result<Exit> {
-    let unlock = |_: &Path| secrets::unlock(&context.global, config);
+    let unlock = || secrets::unlock(&context.global, config);
     let from = context
-        .open_store_at(primary.to_owned(), unlock, config)
+        .open_store_at(primary.clone(), unlock, config)
         .await?;
     let explain = |error| from_store("create", &place, &error);
-    let backend = LocalBackend::create(&place).map_err(explain)?;
-    let created = from.store.create_replica(Arc::new(backend)).await;
+    let created = from.store.create_replica(create_backend(&place)?).await;
     created.map_err(explain)?;
-    let unlock = |_: &Path| secrets::unlock(&context.global, config);
+    let unlock = || secrets::unlock(&context.global, config);
     let to = context.open_store_at(place, unlock, None).await?;
     if !context.output.is_json() {
-        let (from, to) = (from.place.display(), to.place.display());
+        let (from, to) = (&from.place, &to.place);
         context
             .output
             .line(&format!("created a replica of {from} in {to}"))?;
@@ -112,7 +110,10 @@ async fn create_replica(
 }
 
 /// A typed passphrase, or a written passphrase file, should not be in vain.
-fn refuse_existing(place: &Path) -> Result<()> {
+fn refuse_existing(place: &BackendPlace) -> Result<()> {
+    let BackendPlace::Directory(place) = place else {
+        return Ok(());
+    };
     match fs::read_dir(place).map(|mut entries| entries.next().is_some()) {
         Ok(true) => Err(Failure::new(
             Exit::Failed,

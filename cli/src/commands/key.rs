@@ -194,9 +194,7 @@ pub(crate) async fn write_recovery_kit(
     let options = SlotOptions::labelled(label);
     let added = open.store.add_key(&code, options).await;
     let slot = added.map_err(open.failed("add a key to"))?;
-    let kit = open
-        .store
-        .recovery_kit(open.place.display().to_string(), &code);
+    let kit = open.store.recovery_kit(open.place.to_string(), &code);
     let kit = kit.await.map_err(open.failed("describe"))?;
     std::fs::write(path, kit.to_text().as_bytes()).map_err(|error| {
         let failure = Failure::file("write the recovery kit", path, &error);

@@ -55,13 +55,13 @@ pub(crate) async fn prune(
     if how.fence {
         options.fencing = Fencing::All;
     }
-    let planned = measure(out, open, &options).await?;
-    if how.dry_run || planned.outcome == PruneOutcome::Nothing {
+    // Without a question to ask, reading what is needed once is enough.
+    if how.dry_run || !how.yes {
+        let planned = measure(out, open, &options).await?;
         show(out, &planned)?;
-        return Ok(Exit::Complete);
-    }
-    if !how.yes {
-        show(out, &planned)?;
+        if how.dry_run || planned.outcome == PruneOutcome::Nothing {
+            return Ok(Exit::Complete);
+        }
         if !out.ask("Forget and delete this?")? {
             out.note("nothing was deleted");
             return Ok(Exit::Complete);

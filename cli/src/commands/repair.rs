@@ -1,7 +1,5 @@
 //! `repair`: brings back what is damaged where somebody still has it, and names what is lost.
 
-use std::path::Path;
-
 use backup_store::{
     RepairOptions, RepairPhase, RepairPlan, RepairProgress, RepairReport, RunId, WriterOptions,
 };
@@ -23,12 +21,15 @@ pub(crate) async fn run(context: &Context, args: RepairArgs) -> Result<Exit> {
     let out = &context.output;
     let open = context.open_store(config.as_ref()).await?;
     if args.accept_older && !args.dry_run {
-        open.store.accept_older().await.map_err(open.failed("repair"))?;
+        open.store
+            .accept_older()
+            .await
+            .map_err(open.failed("repair"))?;
         out.note("what this machine has seen of the store is forgotten");
     }
     let mut options = RepairOptions::default();
     for place in args.from {
-        let unlock = |_: &Path| secrets::unlock(&context.global, config.as_ref());
+        let unlock = || secrets::unlock(&context.global, config.as_ref());
         let replica = context.open_store_at(place, unlock, None).await?;
         options.replicas.push(replica.store);
     }

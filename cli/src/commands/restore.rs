@@ -12,7 +12,7 @@ use restore_engine::{
 };
 
 use crate::args::{Conflict, RestoreArgs};
-use crate::connect::{Context, OpenStore, graph_client, state_folder};
+use crate::connect::{Context, OpenStore, graph_client_for_restore, state_folder};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result, from_restore};
 use crate::progress::RestoreProgress;
@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit> {
     entries
         .iter()
         .for_each(|entry| warn_of_gaps(context, entry));
-    let graph = graph_client(&config, RetryPolicy::none())?;
+    let graph = graph_client_for_restore(&config, RetryPolicy::none())?;
 
     let mut jobs = Vec::new();
     for entry in entries {

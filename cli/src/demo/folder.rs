@@ -51,7 +51,7 @@ impl Folder {
     /// Creates an encrypted store with a random passphrase.
     pub(super) async fn create_store(&self) -> Result<Store> {
         let passphrase = secrets::generate_passphrase(&self.passphrase)?;
-        let explain = |error| from_store("create", &self.store, &error);
+        let explain = |error| from_store("create", self.store.display(), &error);
         let backend = Arc::new(LocalBackend::create(&self.store).map_err(explain)?);
         Store::create(
             backend,
@@ -67,7 +67,7 @@ impl Folder {
     pub(super) async fn reopen_store(&self) -> Result<Store> {
         let text = fs::read_to_string(&self.passphrase)
             .map_err(|error| Failure::file("read the passphrase", &self.passphrase, &error))?;
-        let explain = |error| from_store("open", &self.store, &error);
+        let explain = |error| from_store("open", self.store.display(), &error);
         let backend = Arc::new(LocalBackend::open(&self.store).map_err(explain)?);
         let passphrase = Passphrase::new(text.trim_end());
         Store::open(backend, &passphrase, StoreOptions::default())

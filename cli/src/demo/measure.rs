@@ -65,13 +65,15 @@ impl Stage<'_> {
     /// Returns the size of everything in the store, in bytes.
     pub(super) async fn stored_bytes(&self) -> Result<u64> {
         let objects = self.store.backend().list("").await;
-        let objects = objects.map_err(|error| from_store("list", self.folder.store(), &error))?;
+        let objects =
+            objects.map_err(|error| from_store("list", self.folder.store().display(), &error))?;
         Ok(objects.iter().map(|object| object.size).sum())
     }
 
     async fn packs(&self) -> Result<u64> {
         let packs = self.store.backend().list("packs/").await;
-        let packs = packs.map_err(|error| from_store("list", self.folder.store(), &error))?;
+        let packs =
+            packs.map_err(|error| from_store("list", self.folder.store().display(), &error))?;
         Ok(packs.len() as u64)
     }
 
@@ -102,6 +104,6 @@ impl Stage<'_> {
         if let Some(bars) = &bars {
             bars.finish()?;
         }
-        result.map_err(|error| from_backup(self.folder.store(), &error))
+        result.map_err(|error| from_backup(self.folder.store().display(), &error))
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Restored {
 /// Restores the largest mailbox and the largest drive, each to another user.
 pub(super) async fn run(stage: &Stage<'_>) -> Result<Restored> {
     let all = stage.store.snapshots().await;
-    let all = all.map_err(|error| from_store("read", stage.folder.store(), &error))?;
+    let all = all.map_err(|error| from_store("read", stage.folder.store().display(), &error))?;
     let newest = snapshots::newest(&all);
     let word = searchable(stage, &newest).await?;
     let (mail, mail_report) = restore(stage, &newest, &Service::Outlook).await?;
@@ -77,8 +77,9 @@ async fn restore(
         into_folder: Some(INTO.to_owned()),
         ..RestoreRequest::everything(source)
     };
-    let explain =
-        |doing: &'static str| move |error| from_restore(doing, stage.folder.store(), &error);
+    let explain = |doing: &'static str| {
+        move |error| from_restore(doing, stage.folder.store().display(), &error)
+    };
     let target = target(stage.graph, &request)?;
     let plan = restore_engine::plan(stage.store, &request, target.as_ref())
         .await
@@ -134,7 +135,8 @@ async fn searchable(stage: &Stage<'_>, newest: &[SnapshotEntry]) -> Result<Strin
     let browse = Browse::new(stage.store, &entry.snapshot);
     let mut items = browse.items();
     while let Some(item) = items.next().await {
-        let item = item.map_err(|error| from_store("read", stage.folder.store(), &error))?;
+        let item =
+            item.map_err(|error| from_store("read", stage.folder.store().display(), &error))?;
         let words = item.name.split(|c: char| !c.is_ascii_alphabetic());
         if let Some(word) = words
             .max_by_key(|word| word.len())

@@ -1,7 +1,7 @@
 //! Failures of the two engines, in words; what lies below them (store, login, Graph) speaks first.
 
 use std::error::Error as StdError;
-use std::path::Path;
+use std::fmt::Display;
 
 use backup_engine::ErrorKind as BackupKind;
 use restore_engine::ErrorKind as RestoreKind;
@@ -11,7 +11,7 @@ use super::{Failure, from_auth, from_graph, from_store};
 use crate::exit::Exit;
 
 /// Explains why a backup into the store in `place` could not be made.
-pub(crate) fn from_backup(place: &Path, error: &backup_engine::Error) -> Failure {
+pub(crate) fn from_backup(place: impl Display, error: &backup_engine::Error) -> Failure {
     if error.kind() == BackupKind::UserNotFound {
         return Failure::new(Exit::Failed, error.to_string())
             .because(error)
@@ -20,7 +20,7 @@ pub(crate) fn from_backup(place: &Path, error: &backup_engine::Error) -> Failure
              ada@contoso.example",
             );
     }
-    if let Some(failure) = from_below("make the backup", "write to", place, error) {
+    if let Some(failure) = from_below("make the backup", "write to", &place, error) {
         return failure.cause(error.to_string());
     }
     let (exit, next) = match error.kind() {
@@ -42,13 +42,17 @@ pub(crate) fn from_backup(place: &Path, error: &backup_engine::Error) -> Failure
 }
 
 /// Explains why a restore from the store in `place` could not be planned or done.
-pub(crate) fn from_restore(doing: &str, place: &Path, error: &restore_engine::Error) -> Failure {
+pub(crate) fn from_restore(
+    doing: &str,
+    place: impl Display,
+    error: &restore_engine::Error,
+) -> Failure {
     if error.kind() == RestoreKind::NotFound {
         return Failure::new(Exit::Failed, format!("cannot {doing}"))
             .because(error)
             .next("check the name after --to, or --owner: a principal name of the tenant");
     }
-    if let Some(failure) = from_below(doing, "read", place, error) {
+    if let Some(failure) = from_below(doing, "read", &place, error) {
         return failure.cause(error.to_string());
     }
     let (exit, next) = match error.kind() {
@@ -83,7 +87,7 @@ pub(crate) fn from_restore(doing: &str, place: &Path, error: &restore_engine::Er
 fn from_below(
     doing: &str,
     to_the_store: &str,
-    place: &Path,
+    place: &dyn Display,
     error: &(dyn StdError + 'static),
 ) -> Option<Failure> {
     if let Some(error) = store_error_in(error) {
@@ -108,7 +112,6 @@ fn store_error_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a backup_
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use backup_engine::{Error, ErrorKind};
 
@@ -120,7 +123,7 @@ mod tests {
             ErrorKind::UserNotFound,
             "the tenant has no user nobody@contoso.example",
         );
-        let failure = from_backup(Path::new("/srv/store"), &error);
+        let failure = from_backup("/srv/store", &error);
         assert_eq!(failure.exit().code(), 1);
         assert_eq!(
             failure.to_string(),
@@ -137,7 +140,7 @@ mod tests {
         );
         let error =
             Error::new(ErrorKind::Store, "the page could not be committed").with_source(full);
-        let failure = from_backup(Path::new("/srv/store"), &error);
+        let failure = from_backup("/srv/store", &error);
         assert_eq!(
             failure.to_string(),
             "no space is left to write to the store in /srv/store\n  cause: spool file: no space \

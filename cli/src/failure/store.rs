@@ -1,6 +1,6 @@
 //! Failures of the store, in words: which store, what is wrong with it, what to do.
 
-use std::path::Path;
+use std::fmt::Display;
 
 use backup_store::{Error, ErrorKind};
 
@@ -8,11 +8,10 @@ use super::{Failure, io_error_in, next_step_for_io};
 use crate::exit::Exit;
 
 /// Explains a failure of the store in `place` while `doing` something, such as `open`.
-pub(crate) fn from_store(doing: &str, place: &Path, error: &Error) -> Failure {
+pub(crate) fn from_store(doing: &str, place: impl Display, error: &Error) -> Failure {
     if error.kind() == ErrorKind::NotAStore {
         return no_store(place, error);
     }
-    let place = place.display();
     let (exit, message, next) = match error.kind() {
         ErrorKind::StoreExists => (
             Exit::Failed,
@@ -72,13 +71,10 @@ pub(crate) fn from_store(doing: &str, place: &Path, error: &Error) -> Failure {
 }
 
 /// Explains that there is no store in `place`.
-pub(crate) fn no_store(place: &Path, error: &Error) -> Failure {
-    Failure::new(
-        Exit::NoStore,
-        format!("there is no store in {}", place.display()),
-    )
-    .because(error)
-    .next("check --store or `store` in the config, or create one: m365-backup init")
+pub(crate) fn no_store(place: impl Display, error: &Error) -> Failure {
+    Failure::new(Exit::NoStore, format!("there is no store in {place}"))
+        .because(error)
+        .next("check --store or `store` in the config, or create one: m365-backup init")
 }
 
 fn general(error: &Error) -> &'static str {
@@ -95,14 +91,12 @@ fn general(error: &Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use backup_store::{Error, ErrorKind};
 
     use super::from_store;
 
     fn check(kind: ErrorKind, cause: &str, code: u8, expected: &str) {
-        let failure = from_store("open", Path::new("/srv/store"), &Error::new(kind, cause));
+        let failure = from_store("open", "/srv/store", &Error::new(kind, cause));
         assert_eq!(failure.exit().code(), code);
         assert_eq!(failure.to_string(), expected);
     }

@@ -6,9 +6,12 @@ use super::Unit;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Charge {
     path: Vec<String>,
+    requests: u32,
     units: u64,
     bytes: u64,
+    sent: u64,
     paused_depth: usize,
+    left: u8,
 }
 
 impl Charge {
@@ -18,9 +21,20 @@ impl Charge {
         Self {
             paused_depth: path.len(),
             path,
+            requests: 1,
             units: 0,
             bytes: 0,
+            left: 0,
+            sent: 0,
         }
+    }
+
+    /// Sets how many requests the service counts: the parts of a batch, which it also works on side
+    /// by side. They take as many places under way, or all that a node has when those are fewer.
+    #[must_use]
+    pub fn with_requests(mut self, requests: u32) -> Self {
+        self.requests = requests.max(1);
+        self
     }
 
     /// Sets what the service bills the request with, in its own units.
@@ -37,11 +51,27 @@ impl Charge {
         self
     }
 
+    /// Sets how many of the bytes go to the service; they come on top of those of
+    /// [`with_bytes`](Self::with_bytes).
+    #[must_use]
+    pub fn with_sent_bytes(mut self, bytes: u64) -> Self {
+        self.sent = bytes;
+        self
+    }
+
     /// Says at which node a refusal of the service pauses: the `depth` topmost names of the path.
     /// Without this, at the last one.
     #[must_use]
     pub fn pausing_at(mut self, depth: usize) -> Self {
         self.paused_depth = depth.min(self.path.len());
+        self
+    }
+
+    /// Sets which share of every budget must stay free for others, in percent; a budget is a window
+    /// of a day or more.
+    #[must_use]
+    pub fn leaving(mut self, percent: u8) -> Self {
+        self.left = percent.min(100);
         self
     }
 
@@ -55,11 +85,28 @@ impl Charge {
         &self.path[..self.paused_depth]
     }
 
-    pub(super) fn amount(&self, unit: Unit) -> u64 {
+    pub(super) fn left(&self) -> u8 {
+        self.left
+    }
+
+    /// Returns how many names from the top lead to the node that a refusal of the service pauses.
+    pub(super) fn paused_depth(&self) -> usize {
+        self.paused_depth
+    }
+
+    /// Returns how many requests the service counts.
+    pub fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// Returns what a window of that unit is charged with.
+    pub fn amount(&self, unit: Unit) -> u64 {
         match unit {
-            Unit::Requests => 1,
+            Unit::Requests => u64::from(self.requests),
             Unit::Units => self.units,
-            Unit::Bytes => self.bytes,
+            Unit::Bytes => self.bytes.saturating_add(self.sent),
+            Unit::SentBytes => self.sent,
+            Unit::ReceivedBytes => self.bytes,
         }
     }
 }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use m365_auth::Charge;
 use serde_json::{Map, Value, json};
 
 use super::{PARTS_MAX, PartAnswer, Prepared, invalid};
 use crate::client::{GraphClient, Read, Repeat, segment};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::together;
 use crate::{odata, retry_after};
 
 /// Refuses dependencies that the service does not take.
@@ -101,7 +103,13 @@ async fn exchange(
             } else {
                 Repeat::Creates
             };
-            call.repeat(repeat).json(&json!({"requests": requests}))
+            let charges: Vec<Charge> = open
+                .iter()
+                .map(|number| parts[*number].call.charge(client))
+                .collect();
+            call.repeat(repeat)
+                .charged(together(&charges))
+                .json(&json!({"requests": requests}))
         });
     let answer = match envelope {
         Ok(call) => client.execute_once(&call, Read::Json).await,

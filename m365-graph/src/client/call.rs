@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use m365_auth::{AuthorizedTransport, Body};
+use m365_auth::{Body, Charge};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use url::Url;
 
 use super::{GraphClient, GraphOptions, header, read_some};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{self, Node};
 use crate::page::{DeltaLink, PageLink};
 use crate::{odata, retry_after};
 
@@ -23,8 +24,19 @@ pub(crate) struct Call {
     prefer: Vec<String>,
     body: Bytes,
     repeat: Repeat,
-    authorized: bool,
+    charge: Charged,
     redirect: bool,
+}
+
+/// Says who pays for a call, and with it whether a token goes along.
+#[derive(Debug, Clone)]
+enum Charged {
+    /// The node that its address names; a token goes along.
+    ByAddress,
+    /// What its parts add up to; a token goes along.
+    Parts(Charge),
+    /// A node; the address is its own authorization.
+    Transfer(Node),
 }
 
 /// Says whether sending a request twice does harm.
@@ -105,7 +117,7 @@ impl GraphClient {
             prefer: Vec::new(),
             body: Bytes::new(),
             repeat,
-            authorized: true,
+            charge: Charged::ByAddress,
             redirect: false,
         }
         .path(path)
@@ -140,8 +152,13 @@ impl GraphClient {
 }
 
 impl Call {
-    /// Prepares a request to an address that is its own authorization.
-    pub(crate) fn preauthenticated(about: &'static str, method: Method, url: &Url) -> Self {
+    /// Prepares a request to an address that is its own authorization, for content of `node`.
+    pub(crate) fn preauthenticated(
+        about: &'static str,
+        method: Method,
+        url: &Url,
+        node: &Node,
+    ) -> Self {
         Self {
             about,
             method,
@@ -150,7 +167,7 @@ impl Call {
             prefer: Vec::new(),
             body: Bytes::new(),
             repeat: Repeat::Safe,
-            authorized: false,
+            charge: Charged::Transfer(node.clone()),
             redirect: false,
         }
     }
@@ -227,6 +244,12 @@ impl Call {
         self
     }
 
+    /// Charges the call with what its parts add up to.
+    pub(crate) fn charged(mut self, charge: Charge) -> Self {
+        self.charge = Charged::Parts(charge);
+        self
+    }
+
     /// Says whether twice is as once.
     pub(crate) fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = repeat;
@@ -289,7 +312,23 @@ impl Call {
         }
     }
 
-    fn request(&self, options: &GraphOptions) -> Result<Request<Body>> {
+    fn is_authorized(&self) -> bool {
+        !matches!(self.charge, Charged::Transfer(_))
+    }
+
+    /// Says what the call costs, and at which nodes of a limiter.
+    pub(crate) fn charge(&self, client: &GraphClient) -> Charge {
+        let root = &client.options().limited_as;
+        let charge = match &self.charge {
+            Charged::ByAddress => limits::of_request(root, &client.0.root, &self.method, &self.url),
+            Charged::Parts(charge) => charge.clone(),
+            Charged::Transfer(node) => node.transfer(root),
+        };
+        charge.with_sent_bytes(self.body.len() as u64)
+    }
+
+    fn request(&self, client: &GraphClient) -> Result<Request<Body>> {
+        let options = client.options();
         let mut request = Request::builder()
             .method(&self.method)
             .uri(self.url.as_str());
@@ -297,7 +336,7 @@ impl Call {
             headers.extend(self.headers.clone());
         }
         request = request.header(USER_AGENT, &options.user_agent);
-        if self.authorized {
+        if self.is_authorized() {
             request = request
                 .header("prefer", self.preferences())
                 .header("client-request-id", request_id(options)?);
@@ -306,6 +345,7 @@ impl Call {
             }
         }
         request
+            .extension(self.charge(client))
             .body(Body::from(self.body.clone()))
             .map_err(|cause| {
                 let message = format!("{}: the request could not be built", self.about);
@@ -315,25 +355,16 @@ impl Call {
 }
 
 /// Sends a call once and reads its answer.
-pub(super) async fn once(
-    door: &AuthorizedTransport,
-    options: &GraphOptions,
-    call: &Call,
-    read: Read,
-) -> Result<Answer> {
-    exchange(door, options, call, read)
+pub(super) async fn once(client: &GraphClient, call: &Call, read: Read) -> Result<Answer> {
+    exchange(client, call, read)
         .await
         .map_err(|error| error.about(call.about))
 }
 
-async fn exchange(
-    door: &AuthorizedTransport,
-    options: &GraphOptions,
-    call: &Call,
-    read: Read,
-) -> Result<Answer> {
-    let request = call.request(options)?;
-    let response = if call.authorized {
+async fn exchange(client: &GraphClient, call: &Call, read: Read) -> Result<Answer> {
+    let (door, options) = (&client.0.door, client.options());
+    let request = call.request(client)?;
+    let response = if call.is_authorized() {
         door.send(request).await?
     } else {
         door.send_preauthenticated(request).await?

@@ -13,6 +13,7 @@ use super::{DriveItem, QuickXorHash};
 use crate::client::{Answer, Call, GraphClient, segment};
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Node;
 
 /// Reads the content of one file.
 ///
@@ -190,6 +191,7 @@ impl Download {
     /// Opens a connection to the content, from where the last one broke.
     async fn connect(&mut self) -> Result<()> {
         let mut addresses = 0;
+        let node = Node::drive(&self.drive);
         loop {
             let address = match &self.address {
                 Some(address) => address.clone(),
@@ -202,7 +204,7 @@ impl Download {
                     Located::Here(answer) => return self.begin(answer),
                 },
             };
-            let mut call = Call::preauthenticated(ABOUT, Method::GET, &address)
+            let mut call = Call::preauthenticated(ABOUT, Method::GET, &address, &node)
                 .header(ACCEPT_ENCODING, "identity")?;
             if self.offset > 0 {
                 call = call.header(RANGE, &format!("bytes={}-", self.offset))?;

@@ -11,6 +11,7 @@ use super::{DriveClient, DriveItem, QuickXorHash};
 use crate::client::{Call, Read, Repeat, Segment, segment};
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Node;
 use crate::upload::{next_expected, session_url};
 
 /// Says what to write.
@@ -274,7 +275,8 @@ impl<'d> Session<'d> {
 
     async fn put(&self, from: u64, end: u64, piece: Bytes) -> Result<Step> {
         let range = format!("bytes {from}-{}/{}", end - 1, self.size);
-        let call = Call::preauthenticated(ABOUT, Method::PUT, &self.url)
+        let call = self
+            .request(Method::PUT)
             .repeat(Repeat::Creates)
             .bytes(piece)
             .header(CONTENT_RANGE, &range)?;
@@ -285,6 +287,10 @@ impl<'d> Session<'d> {
         Entity::from_raw(answer.json)
             .map(|item| Step::Done(Box::new(item)))
             .map_err(|error| error.about(ABOUT))
+    }
+
+    fn request(&self, method: Method) -> Call {
+        Call::preauthenticated(ABOUT, method, &self.url, &Node::drive(&self.drive.id))
     }
 
     /// Finds out how to go on after a fragment failed.
@@ -305,7 +311,7 @@ impl<'d> Session<'d> {
             }
             _ => return Err(error),
         }
-        let call = Call::preauthenticated(ABOUT, Method::GET, &self.url);
+        let call = self.request(Method::GET);
         match self.drive.client.json(call).await {
             Ok(status) => match next_expected(&status) {
                 Some(next) => Ok(Step::Expects(next)),
@@ -336,7 +342,7 @@ impl<'d> Session<'d> {
 
     /// Tells the service that nothing more will come.
     async fn cancel(&self) {
-        let call = Call::preauthenticated(ABOUT, Method::DELETE, &self.url);
+        let call = self.request(Method::DELETE);
         if let Err(error) = self.drive.client.json(call).await {
             // The session ends by itself; the error that led here is the one to report.
             tracing::debug!(kind = ?error.kind(), "the upload session could not be cancelled");

@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::client::{Call, GraphClient, Repeat, segment};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Node;
 use crate::upload;
 
 /// Describes an attachment to add to a message.
@@ -79,7 +80,6 @@ pub(super) async fn add(
     message: &str,
     attachment: &NewAttachment,
 ) -> Result<()> {
-    const ABOUT: &str = "the new attachment";
     if attachment.content.len() > MAX_BYTES {
         let message = format!("{ABOUT}: it is longer than the {MAX_BYTES} bytes allowed");
         return Err(Error::new(ErrorKind::TooLarge, message));
@@ -111,7 +111,7 @@ pub(super) async fn add(
     {
         Ok(session) => {
             let url = upload::session_url(ABOUT, &session)?;
-            send(client, ABOUT, &url, &attachment.content).await
+            send(client, &url, &Node::mailbox(user), &attachment.content).await
         }
         // Where the border of 3 MB lies exactly is not documented.
         Err(error)
@@ -134,12 +134,12 @@ async fn inline(client: &GraphClient, call: Call, attachment: &NewAttachment) ->
 }
 
 /// Sends the content piece by piece, each as often as the policy allows.
-async fn send(client: &GraphClient, about: &'static str, url: &Url, content: &Bytes) -> Result<()> {
+async fn send(client: &GraphClient, url: &Url, node: &Node, content: &Bytes) -> Result<()> {
     let mut begin = 0;
     while begin < content.len() {
         let end = content.len().min(begin + FRAGMENT_BYTES);
         let range = format!("bytes {begin}-{}/{}", end - 1, content.len());
-        let call = Call::preauthenticated(about, Method::PUT, url)
+        let call = Call::preauthenticated(ABOUT, Method::PUT, url, node)
             .bytes(content.slice(begin..end))
             .header(header::CONTENT_RANGE, &range)?;
         client.json(call).await?;
@@ -148,6 +148,7 @@ async fn send(client: &GraphClient, about: &'static str, url: &Url, content: &By
     Ok(())
 }
 
+const ABOUT: &str = "the new attachment";
 /// From this length an upload session is used, in bytes (attach large files, 2021).
 const SESSION_FROM_BYTES: usize = 3_000_000;
 /// The code of a session refused because one request would do.

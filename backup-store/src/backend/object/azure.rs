@@ -42,6 +42,8 @@ pub enum AzureCredentials {
         /// The application's secret.
         client_secret: Secret,
     },
+    /// The machine's own identity, as its metadata service tells.
+    ManagedIdentity,
 }
 
 impl AzureOptions {
@@ -81,6 +83,8 @@ impl AzureOptions {
                 let query = signature.text().trim_start_matches('?');
                 builder.with_config(AzureConfigKey::SasKey, query)
             }
+            // What is asked where nothing is configured.
+            AzureCredentials::ManagedIdentity => builder,
             AzureCredentials::Application {
                 tenant_id,
                 client_id,

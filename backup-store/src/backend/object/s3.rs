@@ -18,7 +18,7 @@ pub struct S3Options {
     pub region: Option<String>,
     /// Address of a service other than Amazon's, such as `https://s3.example.com`.
     pub endpoint: Option<String>,
-    /// The id of the access key.
+    /// The id of the access key; empty where the machine's own role is asked for keys.
     pub access_key_id: String,
     /// The access key.
     pub secret_access_key: Secret,
@@ -51,6 +51,12 @@ impl S3Options {
         }
     }
 
+    /// Names a bucket that the machine's own role opens: that of the instance, as its metadata
+    /// service tells.
+    pub fn of_this_machine(bucket: impl Into<String>, prefix: impl Into<String>) -> Self {
+        Self::new(bucket, prefix, "", Secret::new(""))
+    }
+
     /// Makes the backend; nothing is sent yet.
     ///
     /// *Errors*: [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
@@ -59,12 +65,15 @@ impl S3Options {
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&self.bucket)
             .with_region(self.region.as_deref().unwrap_or("us-east-1"))
-            .with_access_key_id(&self.access_key_id)
-            .with_secret_access_key(self.secret_access_key.text())
             .with_virtual_hosted_style_request(self.virtual_hosted)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_client_options(client)
             .with_retry(retry);
+        if !self.access_key_id.is_empty() {
+            builder = builder
+                .with_access_key_id(&self.access_key_id)
+                .with_secret_access_key(self.secret_access_key.text());
+        }
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
