@@ -25,6 +25,8 @@ pub enum Mutant {
     MergeDropsEntries,
     /// Prune takes a place that a damage record names for a copy as good as any.
     DamagedCopyCounts,
+    /// A spool file is handed over to the backend before it was synced.
+    HandedOverUnsynced,
     /// A salt is drawn without regard to what it will seal.
     SaltIgnoresMessage,
     /// The nonce of a message is made from its place alone.
@@ -62,11 +64,12 @@ impl Mutant {
     /// Those that show when a nonce is watched.
     pub const OF_NONCES: [Self; 2] = [Self::SaltIgnoresMessage, Self::NonceIgnoresMessage];
     /// Those that a crash brings to light.
-    pub const OF_CRASHES: [Self; 4] = [
+    pub const OF_CRASHES: [Self; 5] = [
         Self::SyncLeftOut,
         Self::SlotBeforePacks,
         Self::SpoolDeletedEarly,
         Self::TornTailAccepted,
+        Self::HandedOverUnsynced,
     ];
     /// Those of the rules between writers and pruners, which the explorer breaks.
     pub const OF_ROUNDS: [Self; 12] = [
