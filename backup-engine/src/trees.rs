@@ -40,11 +40,8 @@ impl Trees {
     pub(crate) async fn apply(
         &self,
         root: &TreeRoot,
-        edits: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        edits: impl IntoIterator<Item = tree::Edit, IntoIter: Send>,
     ) -> Result<TreeRoot> {
-        if edits.is_empty() {
-            return Ok(*root);
-        }
         Ok(self.writer.apply(root, edits).await?)
     }
 }

@@ -574,17 +574,12 @@ impl View {
                 self.set_note(key, Some(unsettled_note(now)));
             }
         }
-        let edits = std::mem::take(&mut self.container_edits)
-            .into_iter()
-            .collect();
+        let edits = std::mem::take(&mut self.container_edits);
         self.roots.containers = self.trees.apply(&self.roots.containers, edits).await?;
         let encode = |(key, item): (Vec<u8>, Option<Item>)| (key, item.map(|item| item.encode()));
-        let edits = std::mem::take(&mut self.pending)
-            .into_iter()
-            .map(encode)
-            .collect();
+        let edits = std::mem::take(&mut self.pending).into_iter().map(encode);
         self.roots.items = self.trees.apply(&self.roots.items, edits).await?;
-        let edits = std::mem::take(&mut self.note_edits).into_iter().collect();
+        let edits = std::mem::take(&mut self.note_edits);
         self.roots.notes = self.trees.apply(&self.roots.notes, edits).await?;
         for shadow in self.shadows.values_mut() {
             shadow.fold(&self.trees).await?;

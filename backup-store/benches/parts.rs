@@ -154,7 +154,7 @@ fn trees(criterion: &mut Criterion) {
             Some(noise(150, number.into())),
         )
     };
-    let all = (0..20_000).map(edit).collect();
+    let all = (0..20_000).map(edit);
     let empty = world.writer.empty_tree();
     let root = world
         .runtime
@@ -168,7 +168,6 @@ fn trees(criterion: &mut Criterion) {
                 let (key, _) = edit(each * 200);
                 (key, Some(noise(150, round)))
             });
-            let edits = edits.collect();
             world
                 .runtime
                 .block_on(world.writer.apply(&root, edits))

@@ -332,7 +332,7 @@ impl<'a> Keeping<'a> {
     }
 
     async fn apply_items(&mut self) -> Result<()> {
-        let edits = std::mem::take(&mut self.item_edits).into_iter().collect();
+        let edits = std::mem::take(&mut self.item_edits);
         self.items = self.writer.apply(&self.items, edits).await?;
         Ok(())
     }
@@ -349,7 +349,7 @@ impl<'a> Keeping<'a> {
         // From here on a crash of this machine loses nothing of what was gathered.
         self.gatherer.commit().await?;
         self.apply_items().await?;
-        let edits = self.container_edits.into_iter().collect();
+        let edits = self.container_edits;
         let containers = self.writer.apply(&self.containers, edits).await?;
         Ok((containers, self.items, self.totals))
     }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backup_store::catalog::{Item, ItemKey, ItemKind, ItemState};
 use backup_store::internals::{may_hold, places, put_synthetic, segments, synthetic_id};
 use backup_store::tree::{
-    BoundaryKey, Builder, Differences, Edit, NodeSource, NodeStore, Scan, apply,
+    BoundaryKey, Builder, Differences, Edit, NodeSource, NodeStore, Scan, apply, get,
 };
 use backup_store::{
     ChunkId, CreateOptions, ErrorKind, KdfParams, LocalBackend, Passphrase, RunId, Store,
@@ -295,13 +295,14 @@ async fn tree(items: u64, directory: &Path) -> Outcome<()> {
         memory(),
     );
     let mut last = root;
-    for changes in [10, 1_000, 100_000, 1_000_000] {
+    for changes in [10, 1_000, 100_000, 1_000_000, items] {
+        let changes = changes.min(items);
         let step = (items / changes).max(1);
         let edit = |number: u64| {
             let (key, value) = item(number * step, items, changes);
             (key, Some(value))
         };
-        let edits: Vec<Edit> = (0..changes.min(items)).map(edit).collect();
+        let edits = (0..changes).map(edit);
         last = change(&nodes, &boundary, last, edits, "scattered flag changes").await?;
     }
     let fresh = |number: u64| {
@@ -312,10 +313,11 @@ async fn tree(items: u64, directory: &Path) -> Outcome<()> {
         &nodes,
         &boundary,
         last,
-        (0..10).map(fresh).collect(),
+        (0..10).map(fresh),
         "new messages in an inbox",
     )
     .await?;
+    look_up_items(&nodes, &last, items).await?;
     let began = Instant::now();
     let mut scan = Scan::new(&nodes, &last, ..);
     let mut seen = 0u64;
@@ -335,21 +337,46 @@ async fn tree(items: u64, directory: &Path) -> Outcome<()> {
     }
 }
 
+/// Finds items by their keys, scattered, without a cache.
+async fn look_up_items(nodes: &FileNodes, root: &TreeRoot, items: u64) -> Outcome<()> {
+    nodes.take_counts();
+    let began = Instant::now();
+    let step = (items / LOOKUPS).max(1);
+    let (mut asked, mut found) = (0u64, 0u64);
+    for number in (0..items).step_by(usize::try_from(step)?) {
+        let (key, _) = item(number, items, 0);
+        asked += 1;
+        found += u64::from(get(nodes, root, &key).await?.is_some());
+    }
+    let each = began.elapsed().as_secs_f64() * 1e6 / asked as f64;
+    let (reads, _, _) = nodes.take_counts();
+    println!(
+        "{asked} lookups: {each:.0} µs each, {:.1} nodes read each; {}",
+        reads as f64 / asked as f64,
+        memory()
+    );
+    if found == asked {
+        Ok(())
+    } else {
+        Err("a lookup is wrong".into())
+    }
+}
+
 /// Applies edits and finds them again by comparing.
 async fn change(
     nodes: &FileNodes,
     boundary: &BoundaryKey,
     root: TreeRoot,
-    edits: Vec<Edit>,
+    edits: impl Iterator<Item = Edit> + Send,
     what: &str,
 ) -> Outcome<TreeRoot> {
-    let count = edits.len();
-    let bytes: usize = edits
-        .iter()
-        .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
-        .sum();
     nodes.take_counts();
     let began = Instant::now();
+    let (mut count, mut bytes) = (0u64, 0);
+    let edits = edits.inspect(|(key, value)| {
+        count += 1;
+        bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+    });
     let changed = apply(nodes, boundary, &root, edits).await?;
     let applied = began.elapsed().as_secs_f64();
     let (reads, puts, written) = nodes.take_counts();

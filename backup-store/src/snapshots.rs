@@ -161,9 +161,14 @@ impl Writer {
     pub async fn apply(
         &self,
         root: &TreeRoot,
-        edits: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        edits: impl IntoIterator<Item = tree::Edit, IntoIter: Send>,
     ) -> Result<TreeRoot> {
         tree::apply(self, &self.store().boundary_key(), root, edits).await
+    }
+
+    /// Begins to edit a tree as [`apply`](Self::apply) does, for edits that come one by one.
+    pub fn edit_tree(&self, root: &TreeRoot) -> tree::Editor<&Self> {
+        tree::Editor::new(self, &self.store().boundary_key(), root)
     }
 }
 

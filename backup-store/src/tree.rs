@@ -26,7 +26,7 @@ use bytes::Bytes;
 
 use crate::{ChunkId, Error, ErrorKind, Result, TreeRoot};
 
-pub use apply::{Edit, apply};
+pub use apply::{Edit, Editor, apply};
 pub use boundary::BoundaryKey;
 pub use build::Builder;
 pub use diff::{Difference, Differences};

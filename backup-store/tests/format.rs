@@ -218,7 +218,7 @@ async fn apply(
 ) -> TreeRoot {
     let sorted: BTreeMap<_, _> = records.collect();
     let edits = sorted.into_iter().map(|(key, value)| (key, Some(value)));
-    writer.apply(root, edits.collect()).await.unwrap()
+    writer.apply(root, edits).await.unwrap()
 }
 
 fn runtime() -> tokio::runtime::Runtime {

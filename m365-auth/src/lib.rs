@@ -11,6 +11,7 @@ pub mod environment;
 pub mod error;
 pub mod limiter;
 pub mod origin;
+pub mod ready;
 pub mod redact;
 pub mod redirect;
 pub mod retry;
@@ -32,6 +33,7 @@ pub use limiter::{
     Charge, LimitTable, LimitedTransport, Limiter, LimiterMode, Limits, SharedLimiter, Unit,
 };
 pub use origin::OriginPolicy;
+pub use ready::{Class, Lane, PageSize, QueueLimits, ReadyQueue, Scheduler, Slot};
 pub use redirect::{RedirectPlan, plan_redirect};
 pub use retry::{RetryPolicy, retry_after};
 pub use secret::Secret;

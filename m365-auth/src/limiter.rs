@@ -8,6 +8,7 @@ mod charge;
 mod limits;
 mod node;
 mod queue;
+mod ramp;
 mod shared;
 mod transport;
 mod window;
@@ -38,6 +39,10 @@ pub struct Limiter {
     table: LimitTable,
     nodes: HashMap<Vec<String>, Node>,
     queue: queue::Queue,
+    /// What holds for all nodes together.
+    overall: Node,
+    /// Which nodes were lately said to have too much under way, and when.
+    crowded: Vec<(Duration, Vec<String>)>,
     /// How many nodes there may be before the idle ones are looked for.
     sweep_at: usize,
 }
@@ -79,6 +84,16 @@ pub struct Feedback {
     pub pause: Option<Duration>,
     /// The service refused for load, with or without naming a pause.
     pub throttled: bool,
+    /// It said that too many requests were under way at once.
+    pub crowded: bool,
+    /// The units that the service's window holds, as it says.
+    pub limit: Option<u64>,
+    /// The units that are left in it.
+    pub remaining: Option<u64>,
+    /// How long until it begins anew.
+    pub reset: Option<Duration>,
+    /// The share of the window in use, in percent, where the service says that instead.
+    pub used_percent: Option<u8>,
 }
 
 impl Limiter {
@@ -88,8 +103,16 @@ impl Limiter {
             table,
             nodes: HashMap::new(),
             queue: queue::Queue::default(),
+            overall: Node::new(Limits::none()),
+            crowded: Vec::new(),
             sweep_at: FIRST_SWEEP,
         }
+    }
+
+    /// Replaces what holds for all nodes together, such as the share of a line; what is counted of
+    /// the earlier limits is forgotten.
+    pub fn set_overall(&mut self, limits: Limits) {
+        self.overall = Node::new(limits);
     }
 
     /// Admits a request at all of its nodes, or at none.
@@ -98,9 +121,11 @@ impl Limiter {
     ///
     /// *Errors*: a [`Refusal`], which leaves everything as it was.
     pub fn admit(&mut self, now: Duration, charge: &Charge) -> Result<(), Refusal> {
-        if let Some(refusal) = self.refusal(now, charge) {
+        if let Some(refusal) = self.verdict(now, charge, false) {
             return Err(refusal);
         }
+        self.redeem(charge.path());
+        self.overall.take(now, charge);
         for depth in 0..charge.path().len() {
             self.node(&charge.path()[..=depth]).take(now, charge);
         }
@@ -113,16 +138,50 @@ impl Limiter {
 
     /// Ends a request that was admitted with `charge`.
     pub fn release(&mut self, now: Duration, charge: &Charge, feedback: Feedback) {
+        self.overall.release(now, charge, &feedback);
+        if feedback.crowded {
+            self.note_crowd(now, charge.paused_path());
+        }
         for depth in 0..charge.path().len() {
             if let Some(node) = self.nodes.get_mut(&charge.path()[..=depth]) {
                 node.release(now, charge, &feedback);
             }
         }
         let paused = charge.paused_path();
-        if !paused.is_empty() && (feedback.throttled || feedback.pause.is_some()) {
-            self.node(paused).throttle(now, feedback.pause);
-        } else if let Some(node) = self.nodes.get_mut(paused) {
+        let Some(node) = self.nodes.get_mut(paused) else {
+            return;
+        };
+        node.hear(now, &feedback);
+        if feedback.crowded {
+            node.lower_concurrency(now);
+        }
+        if feedback.throttled || feedback.pause.is_some() {
+            let is_shared = charge.paused_depth() < charge.path().len();
+            node.throttle(now, feedback.pause, is_shared);
+        } else {
             node.calm();
+        }
+    }
+
+    /// Notes that a node was said to have too much under way. If several next to each other hear
+    /// that while each keeps its limit, the limit is that of the node above them.
+    ///
+    /// *Source*: facts/performance.md 4.2: three within ten seconds; doubted again after a day.
+    fn note_crowd(&mut self, now: Duration, path: &[String]) {
+        let Some((_, above)) = path.split_last() else {
+            return;
+        };
+        let Some(most) = self.nodes.get(path).and_then(Node::kept_concurrency) else {
+            return;
+        };
+        self.crowded
+            .retain(|(time, known)| *time + CROWD_WITHIN > now && known != path);
+        self.crowded.push((now, path.to_vec()));
+        let beside = |known: &[String]| known.split_last().is_some_and(|(_, other)| other == above);
+        let crowded = self.crowded.iter().filter(|(_, known)| beside(known));
+        if crowded.count() >= CROWD && !above.is_empty() {
+            self.node(above)
+                .share_concurrency(most, now + CROWD_BELIEVED);
         }
     }
 
@@ -137,16 +196,72 @@ impl Limiter {
         self.nodes.len()
     }
 
-    /// Says why a request would not be admitted, if it would not.
-    fn refusal(&self, now: Duration, charge: &Charge) -> Option<Refusal> {
-        let mut verdict: Option<Refusal> = None;
+    /// Says why a request would not be admitted, once those that were promised have come; all stays
+    /// as it is.
+    pub fn refusal(&self, now: Duration, charge: &Charge) -> Option<Refusal> {
+        self.verdict(now, charge, true)
+    }
+
+    /// Notes that a request of this charge will come soon, so that nobody is promised its place.
+    pub fn promise(&mut self, charge: &Charge) {
+        self.overall.promise(1);
         for depth in 0..charge.path().len() {
+            let node = self.node(&charge.path()[..=depth]);
+            node.promise(1);
+            if depth + 1 == charge.path().len() {
+                node.own_promises(1);
+            }
+        }
+    }
+
+    /// Takes back what was promised at the node of `charge` beyond `most`.
+    pub fn keep_promises(&mut self, charge: &Charge, most: u32) {
+        let Some(node) = self.nodes.get_mut(charge.path()) else {
+            return;
+        };
+        let surplus = node.promises().saturating_sub(most);
+        if surplus > 0 {
+            self.withdraw(charge.path(), surplus);
+        }
+    }
+
+    fn withdraw(&mut self, path: &[String], count: u32) {
+        let less = -i64::from(count);
+        self.overall.promise(less);
+        for depth in 0..path.len() {
+            if let Some(node) = self.nodes.get_mut(&path[..=depth]) {
+                node.promise(less);
+                if depth + 1 == path.len() {
+                    node.own_promises(less);
+                }
+            }
+        }
+    }
+
+    /// Redeems a promise at the lowest node of a path that has one.
+    fn redeem(&mut self, path: &[String]) {
+        let promised = |length: &usize| {
+            let node = self.nodes.get(&path[..*length]);
+            node.is_some_and(|node| node.promises() > 0)
+        };
+        if let Some(length) = (1..=path.len()).rev().find(promised) {
+            self.withdraw(&path[..length], 1);
+        }
+    }
+
+    fn verdict(&self, now: Duration, charge: &Charge, promised: bool) -> Option<Refusal> {
+        let mut verdict: Option<Refusal> = None;
+        let overall = self.overall.refusal(now, charge, promised);
+        let nodes = (0..charge.path().len()).map(|depth| {
             let path = &charge.path()[..=depth];
-            let found = match self.nodes.get(path) {
-                Some(node) => node.refusal(now, charge),
-                // A node that does not exist yet refuses nothing but a concurrency of none.
-                None => Node::new(self.table.limits_of(path)).refusal(now, charge),
-            };
+            match self.nodes.get(path) {
+                Some(node) => node.refusal(now, charge, promised),
+                // A node that does not exist yet refuses nothing but what its table forbids.
+                None => Node::new(self.table.limits_of(path)).refusal(now, charge, false),
+            }
+        });
+        let nodes = nodes.enumerate();
+        for (depth, found) in std::iter::once((0, overall)).chain(nodes) {
             let Some((cause, not_before)) = found else {
                 continue;
             };
@@ -176,3 +291,8 @@ impl Limiter {
 
 /// How many nodes there are before the idle ones are looked for the first time.
 const FIRST_SWEEP: usize = 1_024;
+/// How many nodes next to each other must be crowded, within which time, and for how long it is then
+/// believed that they share one limit.
+const CROWD: usize = 3;
+const CROWD_WITHIN: Duration = Duration::from_secs(10);
+const CROWD_BELIEVED: Duration = Duration::from_secs(86_400);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use m365_auth::{
-    AuthorizedTransport, Body, Cloud, Environment, OriginPolicy, RetryPolicy, SystemEnvironment,
-    TokenProvider, Transport,
+    AuthorizedTransport, Body, Charge, Cloud, Environment, OriginPolicy, RetryPolicy,
+    SystemEnvironment, TokenProvider, Transport,
 };
 use serde_json::Value;
 use url::Url;
@@ -17,6 +17,7 @@ use url::Url;
 use crate::drive::{Drive, DriveClient};
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Node;
 use crate::mail::Mail;
 use crate::page::{DeltaLink, PageLink};
 use crate::signals::{ThrottleObserver, ThrottleSignals};
@@ -130,6 +131,11 @@ impl GraphClient {
     /// Returns a drive by id. Nothing is sent.
     pub fn drive(&self, id: &str) -> DriveClient {
         DriveClient::new(self.clone(), id)
+    }
+
+    /// Charges one request to the directory, whatever it does: where such work is limited as one.
+    pub fn directory_lane(&self) -> Charge {
+        Node::directory().lane(&self.options().limited_as)
     }
 
     /// Reads the drive of a user.

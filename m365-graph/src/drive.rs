@@ -8,12 +8,13 @@ mod views;
 use std::fmt;
 
 use http::Method;
-use m365_auth::Body;
+use m365_auth::{Body, Charge};
 use serde_json::{Value, json};
 
 use crate::client::{Call, GraphClient, Repeat, Segment, segment};
 use crate::entity::Entity;
 use crate::error::{ErrorKind, Result};
+use crate::limits::Node;
 use crate::page::{self, DeltaLink, DeltaPage, Page, PageLink};
 
 pub use download::Download;
@@ -34,6 +35,11 @@ impl DriveClient {
             client,
             id: id.to_owned(),
         }
+    }
+
+    /// Charges one request at the drive, whatever it does: where its work is limited as one.
+    pub fn lane(&self) -> Charge {
+        Node::drive(&self.id).lane(&self.client.options().limited_as)
     }
 
     /// Reads one page of the changes of the whole drive; without a link, everything.

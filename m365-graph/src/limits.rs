@@ -24,10 +24,10 @@ pub(crate) use charge::{Node, of_request, together};
 /// The month in which the published numbers were looked up.
 pub const LIMITS_AS_OF: &str = "2026-11";
 
-/// Says how large a tenant is, on which some limits depend; by default as small as can be.
+/// Says how large a tenant is, on which some limits depend; by default it is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TenantSize {
-    /// Licences bought, for SharePoint and OneDrive.
+    /// Licences bought, for SharePoint and OneDrive; 0 when not known: then the tier is found out.
     pub licences: u64,
     /// Users of the directory.
     pub users: u64,
@@ -95,6 +95,9 @@ pub fn limit_table(size: TenantSize) -> LimitTable {
         let held = nodes.remove(limit.node).unwrap_or_default();
         let held = match limit.bound {
             Bound::Concurrency(most) => held.with_concurrency(most),
+            Bound::Window(unit, Amount::ByLicences(tiers), seconds) if size.licences == 0 => {
+                held.with_rungs(unit, tiers, Duration::from_secs(seconds))
+            }
             Bound::Window(unit, amount, seconds) => {
                 held.with_window(unit, amount.of(size), Duration::from_secs(seconds))
             }
@@ -240,7 +243,11 @@ mod tests {
 
     #[test]
     fn the_table_holds_what_is_published() {
-        let mut limiter = Limiter::new(limit_table(TenantSize::default()));
+        let small = TenantSize {
+            licences: 1,
+            users: 1,
+        };
+        let mut limiter = Limiter::new(limit_table(small));
         let mailbox = Charge::at(["a", "t", "exchange", "ada", "read"]);
         for _ in 0..4 {
             limiter.admit(Duration::ZERO, &mailbox).unwrap();

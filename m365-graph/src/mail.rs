@@ -8,12 +8,13 @@ use std::fmt;
 
 use http::Method;
 use http::header::ACCEPT;
-use m365_auth::Body;
+use m365_auth::{Body, Charge};
 use serde_json::{Value, json};
 
 use crate::client::{Call, GraphClient, Repeat, segment};
 use crate::entity::Entity;
 use crate::error::Result;
+use crate::limits::Node;
 use crate::page::{self, DeltaLink, DeltaPage, Page, PageLink};
 
 pub use attachment::NewAttachment;
@@ -26,14 +27,29 @@ pub use views::{EmailAddress, FollowupFlag, MailFolder, Message, Recipient};
 pub struct Mail {
     client: GraphClient,
     user: String,
+    page_size: u32,
 }
 
 impl Mail {
     pub(crate) fn new(client: GraphClient, user: &str) -> Self {
+        let page_size = client.options().message_page_size;
         Self {
             client,
             user: user.to_owned(),
+            page_size,
         }
+    }
+
+    /// Asks for so many messages a page, instead of what the options of the client say.
+    #[must_use]
+    pub fn with_page_size(mut self, messages: u32) -> Self {
+        self.page_size = messages.max(1);
+        self
+    }
+
+    /// Charges one request at the mailbox, whatever it does: where its work is limited as one.
+    pub fn lane(&self) -> Charge {
+        Node::mailbox(&self.user).lane(&self.client.options().limited_as)
     }
 
     /// Reads one page of the changes of all mail folders, hidden ones included, in a flat list.
@@ -136,8 +152,8 @@ impl Mail {
                 .path(&path)?
                 .query("$select", MESSAGE_PROPERTIES))
         })?;
-        let size = self.client.options().message_page_size;
-        let answer = self.client.json(call.prefer(page_size(size))).await?;
+        let size = page_size(self.page_size);
+        let answer = self.client.json(call.prefer(size)).await?;
         page::delta(answer, page::removed_mark, &|link| self.client.check(link))
             .map_err(|error| error.about(ABOUT))
     }
@@ -154,7 +170,7 @@ impl Mail {
         const ABOUT: &str = "the messages in the folder";
         let call = self.client.page(ABOUT, next, || {
             let path = [segment("mailFolders"), folder.into(), segment("messages")];
-            let size = self.client.options().message_page_size.to_string();
+            let size = self.page_size.to_string();
             let mut call = self
                 .get(ABOUT)?
                 .path(&path)?

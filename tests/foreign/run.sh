@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Lets programs of others use the simulated tenant: msal, msgraph-sdk and rclone, all as they are.
+# Lets programs of others use the simulated tenant: msal, msgraph-sdk, exchangelib and rclone, all as they are.
 # usage: tests/foreign/run.sh [path of m365-simulator]
-# Needs python3 with venv and pip for the first two, rclone on the PATH for the third; says what it left out.
+# Needs python3 with venv and pip for the first three, rclone on the PATH for the last; says what it left out.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
@@ -40,13 +40,15 @@ venv=${M365_FOREIGN_VENV:-$work/venv}
 if python3 -c 'import venv, ensurepip' 2>/dev/null; then
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
     # deprecated is imported by msgraph-sdk's libraries and not asked for by them.
-    if "$venv/bin/pip" install --quiet --disable-pip-version-check msal msgraph-sdk deprecated; then
+    if "$venv/bin/pip" install --quiet --disable-pip-version-check msal msgraph-sdk deprecated exchangelib; then
         ca=$("$venv/bin/python" -c 'import json,sys; print(json.load(open(sys.argv[1]))["ca"])' "$work/tenant.json")
         part msal env REQUESTS_CA_BUNDLE="$ca" "$venv/bin/python" "$here/with_msal.py" "$work/tenant.json"
         part msgraph-sdk env REQUESTS_CA_BUNDLE="$ca" SSL_CERT_FILE="$ca" \
             "$venv/bin/python" "$here/with_msgraph.py" "$work/tenant.json"
+        part exchangelib env REQUESTS_CA_BUNDLE="$ca" \
+            "$venv/bin/python" "$here/with_exchangelib.py" "$work/tenant.json"
     else
-        echo "skipped: msal, msgraph-sdk (the packages cannot be installed here)"
+        echo "skipped: msal, msgraph-sdk, exchangelib (the packages cannot be installed here)"
     fi
     if command -v rclone >/dev/null; then
         part rclone python3 "$here/with_rclone.py" "$work/tenant.json" "$work"
@@ -54,6 +56,6 @@ if python3 -c 'import venv, ensurepip' 2>/dev/null; then
         echo "skipped: rclone (not installed)"
     fi
 else
-    echo "skipped: msal, msgraph-sdk, rclone (no python3 with venv)"
+    echo "skipped: msal, msgraph-sdk, exchangelib, rclone (no python3 with venv)"
 fi
 exit "$failed"

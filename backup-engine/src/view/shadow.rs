@@ -86,10 +86,7 @@ impl Shadow {
 
     pub(super) async fn fold(&mut self, trees: &Trees) -> Result<()> {
         let encode = |(key, item): (Vec<u8>, Option<Item>)| (key, item.map(|item| item.encode()));
-        let edits = std::mem::take(&mut self.pending)
-            .into_iter()
-            .map(encode)
-            .collect();
+        let edits = std::mem::take(&mut self.pending).into_iter().map(encode);
         self.root = trees.apply(&self.root, edits).await?;
         Ok(())
     }

@@ -16,9 +16,6 @@ use crate::{
     ContentClass, ContentHash, ContentRef, Gatherer, Result, SnapshotId, Store, TreeRoot, Writer,
 };
 
-/// Edits that are applied to a tree at once, and their bytes.
-const EDITS_MAX: usize = 8_192;
-const EDIT_BYTES_MAX: usize = 16 << 20;
 /// Records that are translated at the same time.
 const AT_ONCE: usize = 4;
 /// Records that are read before any of them is translated.
@@ -104,8 +101,7 @@ impl<'a> Translator<'a> {
         root: TreeRoot,
     ) -> Result<TreeRoot> {
         let mut differences = Differences::new(self.source, &base.0, &root);
-        let mut target = base.1;
-        let (mut edits, mut size): (Vec<Edit>, usize) = (Vec::new(), 0);
+        let mut target = self.writer.edit_tree(&base.1);
         loop {
             let mut ahead = Vec::new();
             while ahead.len() < READ_AHEAD
@@ -113,20 +109,11 @@ impl<'a> Translator<'a> {
             {
                 ahead.push(difference?);
             }
-            let ended = ahead.is_empty();
-            for edit in self.records(source, base.1, ahead).await? {
-                size += edit.0.len() + edit.1.as_ref().map_or(0, Vec::len);
-                edits.push(edit);
+            if ahead.is_empty() {
+                return target.finish().await;
             }
-            if !edits.is_empty() && (ended || edits.len() >= EDITS_MAX || size >= EDIT_BYTES_MAX) {
-                target = self
-                    .writer
-                    .apply(&target, std::mem::take(&mut edits))
-                    .await?;
-                size = 0;
-            }
-            if ended {
-                return Ok(target);
+            for (key, value) in self.records(source, base.1, ahead).await? {
+                target.edit(key, value).await?;
             }
         }
     }

@@ -143,7 +143,7 @@ impl<'a> Rebuilder<'a> {
         keys.sort();
         keys.dedup();
         let edits = keys.into_iter().map(|key| (key, Some(note.encode())));
-        self.writer.apply(&notes, edits.collect()).await
+        self.writer.apply(&notes, edits).await
     }
 
     /// Takes away the cursors of feeds whose items are not all in the snapshot any more, in

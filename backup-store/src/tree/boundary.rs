@@ -97,6 +97,11 @@ impl Chunker {
         self.last_key.is_none()
     }
 
+    /// Returns the key of the last record of the open node, if it has one.
+    pub(super) fn last_key(&self) -> Option<&Bytes> {
+        self.last_key.as_ref()
+    }
+
     /// Appends a record; returns the node if it ends here.
     pub(super) fn push(&mut self, record: &Record) -> Option<Ended> {
         let len = record.encoded_len();

@@ -258,11 +258,11 @@ proptest! {
         prop_assert_eq!(root, build_plainly(&nodes, &model));
         check_sizes(&nodes, &root);
         // The same map by another way: everything at once, in one apply.
-        let all = model.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        let all = model.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
         let start = now(empty(&nodes)).unwrap();
         prop_assert_eq!(now(apply(&nodes, &BOUNDARY, &start, all)).unwrap(), root);
         // And away again.
-        let none = model.keys().map(|key| (key.clone(), None)).collect();
+        let none = model.keys().map(|key| (key.clone(), None));
         prop_assert_eq!(now(apply(&nodes, &BOUNDARY, &root, none)).unwrap(), start);
     }
 
@@ -386,7 +386,7 @@ fn high_tree_grows_and_shrinks_like_any_other() {
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
         let away = model.keys().filter(|key| !keep.contains_key(*key));
-        let away = away.map(|key| (key.clone(), None)).collect();
+        let away = away.map(|key| (key.clone(), None));
         let small = now(apply(&nodes, &BOUNDARY, &root, away)).unwrap();
         assert_eq!(small, build(&nodes, &keep));
         assert_eq!(
@@ -394,11 +394,32 @@ fn high_tree_grows_and_shrinks_like_any_other() {
             model_difference(&model, &keep)
         );
         let back = model.iter().filter(|(key, _)| !keep.contains_key(*key));
-        let back = back
-            .map(|(key, value)| (key.clone(), Some(value.clone())))
-            .collect();
+        let back = back.map(|(key, value)| (key.clone(), Some(value.clone())));
         assert_eq!(now(apply(&nodes, &BOUNDARY, &small, back)).unwrap(), root);
     }
+}
+
+#[test]
+fn nodes_are_written_while_edits_still_come() {
+    let nodes = MemoryNodes::default();
+    let model = inbox(20_000);
+    let root = build(&nodes, &model);
+    let leaves = levels(&nodes, &root)[0].len();
+    nodes.take_counts();
+    let mut editor = Editor::new(&nodes, &BOUNDARY, &root);
+    let mut written = 0;
+    for (number, key) in (0..).zip(model.keys()) {
+        now(editor.edit(key.clone(), Some(vec![number as u8; 200]))).unwrap();
+        written += nodes.take_counts().1;
+        // About 64 KiB to a node of 300 bytes a record, none held back for long.
+        assert!(
+            written + 2 >= number / 500,
+            "{written} nodes at edit {number}"
+        );
+    }
+    assert!(written + 3 >= leaves / 2, "{written} nodes of {leaves}");
+    let changed = now(editor.finish()).unwrap();
+    assert_eq!(changed.entries, root.entries);
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub struct Charge {
     bytes: u64,
     sent: u64,
     paused_depth: usize,
+    left: u8,
 }
 
 impl Charge {
@@ -23,6 +24,7 @@ impl Charge {
             requests: 1,
             units: 0,
             bytes: 0,
+            left: 0,
             sent: 0,
         }
     }
@@ -65,6 +67,14 @@ impl Charge {
         self
     }
 
+    /// Sets which share of every budget must stay free for others, in percent; a budget is a window
+    /// of a day or more.
+    #[must_use]
+    pub fn leaving(mut self, percent: u8) -> Self {
+        self.left = percent.min(100);
+        self
+    }
+
     /// Returns the names of the nodes, from the topmost down.
     pub fn path(&self) -> &[String] {
         &self.path
@@ -73,6 +83,15 @@ impl Charge {
     /// Returns the path of the node that a refusal of the service pauses.
     pub fn paused_path(&self) -> &[String] {
         &self.path[..self.paused_depth]
+    }
+
+    pub(super) fn left(&self) -> u8 {
+        self.left
+    }
+
+    /// Returns how many names from the top lead to the node that a refusal of the service pauses.
+    pub(super) fn paused_depth(&self) -> usize {
+        self.paused_depth
     }
 
     /// Returns how many requests the service counts.

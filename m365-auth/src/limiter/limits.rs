@@ -22,7 +22,8 @@ pub enum Unit {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Limits {
     pub(super) concurrency: Option<u32>,
-    pub(super) windows: Vec<(Unit, u64, Duration)>,
+    /// What each window counts, its limit on each rung (one where it is known), its period.
+    pub(super) windows: Vec<(Unit, Vec<u64>, Duration)>,
 }
 
 impl Limits {
@@ -41,7 +42,27 @@ impl Limits {
     /// Adds a window: at most `amount` of `unit` in any span of `period`.
     #[must_use]
     pub fn with_window(mut self, unit: Unit, amount: u64, period: Duration) -> Self {
-        self.windows.push((unit, amount, period));
+        self.windows.push((unit, vec![amount], period));
+        self
+    }
+
+    /// Adds a window whose amount is one of `rungs`, which grow; which one is found out.
+    ///
+    /// *Shape*: all windows of a node with rungs stand on the same one. The lowest is where it
+    /// begins; an answer that names the limit sets the rung, and so does use without a word: a
+    /// service that speaks of its limit from 80 % on and keeps silent has a higher one.
+    #[must_use]
+    pub fn with_rungs(
+        mut self,
+        unit: Unit,
+        rungs: impl IntoIterator<Item = u64>,
+        period: Duration,
+    ) -> Self {
+        let mut rungs: Vec<u64> = rungs.into_iter().collect();
+        rungs.sort_unstable();
+        if !rungs.is_empty() {
+            self.windows.push((unit, rungs, period));
+        }
         self
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::{Charge, Feedback, LimitTable, Limiter, Refusal, Ticket};
+use super::{Charge, Feedback, LimitTable, Limiter, Limits, Refusal, Ticket};
 
 /// Shares one limiter among clients, engines and tasks; cheap to clone.
 #[derive(Clone)]
@@ -104,6 +104,23 @@ impl SharedLimiter {
         self.lock().limiter.pause(path, until);
     }
 
+    /// Replaces what holds for all nodes together, such as the share of a line.
+    pub fn set_overall(&self, limits: Limits) {
+        self.lock().limiter.set_overall(limits);
+        self.advance();
+    }
+
+    /// Calls with the limiter and its time; nothing is sent.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Limiter, Duration) -> T) -> T {
+        let now = self.now();
+        look(&mut self.lock().limiter, now)
+    }
+
+    /// Returns when `time` of the limiter is.
+    pub(crate) fn instant(&self, time: Duration) -> Instant {
+        self.0.origin + time
+    }
+
     fn permit(&self, charge: Charge) -> Permit {
         Permit {
             limiter: self.clone(),
@@ -112,7 +129,8 @@ impl SharedLimiter {
         }
     }
 
-    fn now(&self) -> Duration {
+    /// Returns the time of the limiter.
+    pub(crate) fn now(&self) -> Duration {
         self.0.origin.elapsed()
     }
 

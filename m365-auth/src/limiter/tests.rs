@@ -184,6 +184,193 @@ fn a_small_request_does_not_overtake_a_large_one_at_the_same_node() {
     assert_eq!(tickets(limiter.poll(wake.unwrap()).0), [small]);
 }
 
+/// A service with the tiers of SharePoint, small.
+fn tiers() -> (Limiter, Charge) {
+    let limits = Limits::none()
+        .with_rungs(Unit::Units, [10, 20, 30], millis(1_000))
+        .with_rungs(Unit::Units, [100, 200, 300], Duration::from_secs(86_400));
+    let limiter = Limiter::new(LimitTable::new().with(["t", "files"], limits));
+    let charge = Charge::at(["t", "files", "d"]).with_units(1).pausing_at(2);
+    (limiter, charge)
+}
+
+/// Sends as much as goes in one instant and answers it all with `heard`.
+fn burst(limiter: &mut Limiter, now: Duration, charge: &Charge, heard: Feedback) -> u64 {
+    let mut sent = 0;
+    while limiter.admit(now, charge).is_ok() {
+        limiter.release(now, charge, heard);
+        sent += 1;
+    }
+    sent
+}
+
+#[test]
+fn a_service_that_keeps_silent_has_a_higher_limit() {
+    let (mut limiter, charge) = tiers();
+    let silent = Feedback::default();
+    // Each rung is used up without a word before the next one is tried.
+    assert_eq!(burst(&mut limiter, millis(0), &charge, silent), 30);
+    let (mut limiter, charge) = tiers();
+    let said = Feedback {
+        limit: Some(10),
+        remaining: Some(2),
+        reset: Some(millis(400)),
+        ..Feedback::default()
+    };
+    limiter.admit(millis(0), &charge).unwrap();
+    limiter.release(millis(0), &charge, said);
+    assert_eq!(burst(&mut limiter, millis(1), &charge, silent), 2);
+    // What others used leaves when the service says, and the limit stays what it said.
+    assert_eq!(burst(&mut limiter, millis(401), &charge, silent), 7);
+    assert_eq!(burst(&mut limiter, millis(1_600), &charge, silent), 10);
+    // The day's amount follows from the rung.
+    let mut sent = 20;
+    for second in 3..30 {
+        sent += burst(&mut limiter, millis(second * 1_000 + 600), &charge, silent);
+    }
+    assert_eq!(sent, 100);
+}
+
+#[test]
+fn a_service_that_names_a_higher_limit_is_believed() {
+    let (mut limiter, charge) = tiers();
+    let said = Feedback {
+        limit: Some(30),
+        remaining: Some(29),
+        ..Feedback::default()
+    };
+    limiter.admit(millis(0), &charge).unwrap();
+    limiter.release(millis(0), &charge, said);
+    assert_eq!(
+        burst(&mut limiter, millis(0), &charge, Feedback::default()),
+        29
+    );
+}
+
+#[test]
+fn backups_leave_a_share_of_the_day_to_restores() {
+    let day = Limits::none().with_window(Unit::Units, 100, Duration::from_secs(86_400));
+    let mut limiter = Limiter::new(LimitTable::new().with(["a"], day));
+    let charge = Charge::at(["a"]).with_units(1);
+    let backup = charge.clone().leaving(15);
+    assert_eq!(
+        burst(&mut limiter, millis(0), &backup, Feedback::default()),
+        85
+    );
+    assert_eq!(
+        burst(&mut limiter, millis(0), &charge, Feedback::default()),
+        15
+    );
+}
+
+#[test]
+fn who_waited_together_comes_back_slowly() {
+    let limits = Limits::none().with_window(Unit::Requests, 1_200, Duration::from_secs(60));
+    let mut limiter = Limiter::new(LimitTable::new().with(["t", "files"], limits));
+    let charge = Charge::at(["t", "files", "d"]).pausing_at(2);
+    limiter.admit(millis(0), &charge).unwrap();
+    let refused = Feedback {
+        pause: Some(millis(10_000)),
+        throttled: true,
+        ..Feedback::default()
+    };
+    limiter.release(millis(0), &charge, refused);
+    let sent = |limiter: &mut Limiter, now| burst(limiter, now, &charge, Feedback::default());
+    assert_eq!(sent(&mut limiter, millis(9_999)), 0);
+    // 20 a second are 100 in five seconds: a quarter of that, a half, and then all that is left.
+    assert_eq!(sent(&mut limiter, millis(10_000)), 25);
+    assert_eq!(sent(&mut limiter, millis(15_000)), 50);
+    assert_eq!(sent(&mut limiter, millis(20_000)), 1_200 - 76);
+}
+
+#[test]
+fn too_many_at_once_costs_one_place_until_two_minutes_are_clean() {
+    let four = Limits::none().with_concurrency(4);
+    let mut limiter = Limiter::new(LimitTable::new().with(["a", "*"], four));
+    let charge = mailbox_of("a", 1);
+    let crowded = Feedback {
+        crowded: true,
+        ..Feedback::default()
+    };
+    let mut at_once = |now: Duration, then: Feedback| {
+        let mut sent = 0;
+        while limiter.admit(now, &charge).is_ok() {
+            sent += 1;
+        }
+        for _ in 1..sent {
+            limiter.release(now, &charge, Feedback::default());
+        }
+        limiter.release(now, &charge, then);
+        sent
+    };
+    let minute = |number: u64| Duration::from_secs(60 * number);
+    assert_eq!(at_once(minute(0), crowded), 4);
+    assert_eq!(at_once(minute(1), crowded), 3);
+    assert_eq!(at_once(minute(2), crowded), 2);
+    assert_eq!(at_once(minute(3), crowded), 1);
+    assert_eq!(at_once(minute(4), Feedback::default()), 1, "never none");
+    assert_eq!(at_once(minute(5), Feedback::default()), 2);
+    assert_eq!(at_once(minute(10), Feedback::default()), 4);
+}
+
+#[test]
+fn several_that_are_crowded_within_their_limits_share_one() {
+    let four = Limits::none().with_concurrency(4);
+    let mut limiter = Limiter::new(LimitTable::new().with(["a", "*"], four));
+    let crowded = Feedback {
+        crowded: true,
+        ..Feedback::default()
+    };
+    let under_way = |limiter: &mut Limiter, now| {
+        let mut sent = Vec::new();
+        for number in 10..40 {
+            let charge = mailbox_of("a", number);
+            while limiter.admit(now, &charge).is_ok() {
+                sent.push(charge.clone());
+            }
+        }
+        for charge in &sent {
+            limiter.release(now, charge, Feedback::default());
+        }
+        sent.len()
+    };
+    for (number, expected) in [(1, 120), (1, 120), (2, 120), (3, 4)] {
+        let charge = mailbox_of("a", number);
+        limiter.admit(millis(0), &charge).unwrap();
+        limiter.release(millis(0), &charge, crowded);
+        assert_eq!(under_way(&mut limiter, millis(0)), expected, "{number}");
+    }
+    let day = Duration::from_secs(86_400);
+    assert_eq!(under_way(&mut limiter, day - millis(1)), 4);
+    assert_eq!(under_way(&mut limiter, day), 120, "doubted after a day");
+}
+
+#[test]
+fn what_holds_for_all_can_be_set_at_any_time() {
+    let mut limiter = Limiter::new(LimitTable::new());
+    let line = Limits::none().with_window(Unit::Bytes, 100, millis(640));
+    limiter.set_overall(line);
+    let charge = |name: &str| Charge::at([name]);
+    limiter.admit(millis(0), &charge("a")).unwrap();
+    let read = Feedback {
+        further_bytes: 150,
+        ..Feedback::default()
+    };
+    limiter.release(millis(0), &charge("a"), read);
+    let refusal = limiter.admit(millis(0), &charge("b")).unwrap_err();
+    assert_eq!(refusal.cause, RefusalCause::Window);
+    limiter
+        .admit(refusal.not_before.unwrap(), &charge("b"))
+        .unwrap();
+    limiter.release(millis(0), &charge("b"), read);
+    limiter.set_overall(Limits::none());
+    limiter.admit(millis(0), &charge("b")).unwrap();
+}
+
+fn mailbox_of(above: &str, number: u32) -> Charge {
+    Charge::at([above.to_owned(), format!("m{number}")])
+}
+
 #[test]
 fn nodes_that_hold_nothing_are_dropped() {
     let mut limiter = Limiter::new(table(4, 4, millis(10)));

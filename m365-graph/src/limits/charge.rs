@@ -60,9 +60,22 @@ impl Node {
         Self::new(Service::Exchange, user)
     }
 
+    pub(crate) fn directory() -> Self {
+        Self::new(Service::Directory, NO_RESOURCE)
+    }
+
     /// Charges the transfer of content by an address of its own, which costs bytes and no units.
     pub(crate) fn transfer(&self, root: &[String; 2]) -> Charge {
         self.charge(root, "transfer")
+    }
+
+    /// Charges one request at the resource, whatever it does: where its work is limited as one.
+    pub(crate) fn lane(&self, root: &[String; 2]) -> Charge {
+        let [app, tenant] = root;
+        let units = u64::from(self.service == Service::SharePoint);
+        Charge::at([app, tenant, self.service.name(), &self.resource])
+            .pausing_at(self.service.paused_depth(&self.resource))
+            .with_units(units)
     }
 
     fn new(service: Service, resource: &str) -> Self {

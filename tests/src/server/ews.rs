@@ -1,6 +1,10 @@
-//! EWS: Exchange Web Services, SOAP 1.1: FindFolder, FindItem and GetItem so far.
+//! EWS: Exchange Web Services, SOAP 1.1: GetFolder, FindFolder, FindItem and GetItem so far.
 
+mod folders;
+mod items;
 mod operations;
+#[cfg(test)]
+mod tests;
 mod xml;
 
 use bytes::Bytes;
@@ -8,7 +12,7 @@ use http::Method;
 
 use super::answer::{self, Answer, Outcome, Refusal};
 use super::call::Call;
-use super::login;
+use super::{login, permissions};
 use xml::{Node, escape};
 
 pub(super) const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
@@ -68,22 +72,33 @@ pub(super) fn route(call: &Call) -> Outcome {
             Bytes::from_static(text.as_bytes()),
         ));
     }
-    let permitted = call
-        .tenant
-        .lock()
-        .app
-        .permissions
-        .contains("full_access_as_app");
-    if !permitted {
+    let person = login::person(&call.tenant, &call.headers);
+    if !permitted(call) {
         return Ok(answer::empty(403));
     }
-    Ok(match serve(call) {
+    Ok(match serve(call, person) {
         Ok(body) => soap(200, &body),
         Err(error) => fault(&error),
     })
 }
 
-fn serve(call: &Call) -> Result<String, SoapError> {
+/// Tells whether the token of a call opens EWS: an app's by its role, a person's by its scope.
+fn permitted(call: &Call) -> bool {
+    match permissions::scopes(call) {
+        Some(scopes) => [".default", "EWS.AccessAsUser.All"]
+            .iter()
+            .any(|scope| scopes.contains(*scope)),
+        None => call
+            .tenant
+            .lock()
+            .app
+            .permissions
+            .contains("full_access_as_app"),
+    }
+}
+
+/// Answers a request of an app, or of the person whose id is given.
+fn serve(call: &Call, person: Option<String>) -> Result<String, SoapError> {
     let envelope = xml::parse(&call.body)?;
     let schema = |text: &str| SoapError::new("ErrorSchemaValidation", text);
     if !envelope.is(SOAP, "Envelope") {
@@ -114,7 +129,17 @@ fn serve(call: &Call) -> Result<String, SoapError> {
         .and_then(|node| node.child(TYPES, "ConnectingSID"))
         .and_then(|node| node.children.first())
         .map(Node::text);
-    let Some(address) = impersonated else {
+    let acting = match person {
+        Some(person) if impersonated.is_none() => Some(person),
+        Some(_) => {
+            return Err(SoapError::new(
+                "ErrorImpersonationDenied",
+                "The account does not have permission to impersonate the requested user.",
+            ));
+        }
+        None => impersonated,
+    };
+    let Some(address) = acting else {
         return Err(SoapError::new(
             "ErrorImpersonateUserDenied",
             "ExchangeImpersonation SOAP header must be present for this type of OAuth token.",

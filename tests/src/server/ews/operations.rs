@@ -1,13 +1,15 @@
-//! The operations: FindFolder, FindItem, GetItem.
+//! The operations: GetFolder, FindFolder, FindItem, GetItem.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::answer::instant;
+use super::folders::{self, Place};
+use super::items;
 use super::xml::{Node, escape};
 use super::{MESSAGES, SoapError, TYPES};
 use crate::tenant::State;
-use crate::tenant::mailbox::Folder;
+use crate::tenant::mailbox::Mailbox;
 use crate::tenant::public_folders::{PublicFolder, PublicItem};
 
 /// Most entries of a page.
@@ -21,7 +23,8 @@ pub(super) fn perform(state: &State, mailbox: &str, request: &Node) -> Result<St
             find_folder(state, mailbox, request, parent)
         })?,
         "FindItem" => parents(request, |parent| find_item(state, mailbox, request, parent))?,
-        "GetItem" => get_items(state, request)?,
+        "GetFolder" => folders::get(state, mailbox, request)?,
+        "GetItem" => get_items(state, mailbox, request)?,
         "SyncFolderItems" | "SyncFolderHierarchy" => {
             return Err(SoapError::new(
                 "ErrorInvalidOperation",
@@ -59,7 +62,7 @@ fn message(operation: &str, part: &Result<String, SoapError>) -> String {
     }
 }
 
-fn schema(text: &str) -> SoapError {
+pub(super) fn schema(text: &str) -> SoapError {
     SoapError::new("ErrorSchemaValidation", text)
 }
 
@@ -151,8 +154,9 @@ fn find_folder(
     request: &Node,
     parent: &Node,
 ) -> Result<String, SoapError> {
-    let shown: Vec<String> = match own_folders(state, mailbox, request, parent) {
-        Some(own) => own,
+    let deep = request.attribute("Traversal") == Some("Deep");
+    let shown: Vec<String> = match own(state, mailbox, parent)? {
+        Some((mailbox, place)) => folders::below(mailbox, place, deep),
         None => {
             let parent = public(state, mailbox, request, parent)?;
             let children = state.ews.folders.children(&parent.id);
@@ -169,29 +173,30 @@ fn find_folder(
     ))
 }
 
-/// Shows the folders in a folder of the mailbox; `None` when it has no such folder.
-fn own_folders(state: &State, mailbox: &str, request: &Node, parent: &Node) -> Option<Vec<String>> {
-    let mailbox = state.user(mailbox)?.mailbox.as_ref()?;
-    let key = mailbox.folder_key(parent.attribute("Id")?)?;
-    let deep = request.attribute("Traversal") == Some("Deep");
-    let folders = mailbox.folders.values().filter(|folder| match deep {
-        true => folder.key != key && mailbox.is_below(folder.key, key),
-        false => folder.parent == key && folder.key != key,
-    });
-    let show = |folder: &Folder| {
-        format!(
-            "<t:Folder><t:FolderId Id=\"{}\" ChangeKey=\"{}\"/><t:ParentFolderId Id=\"{}\"/>\
-             <t:FolderClass>IPF.Note</t:FolderClass><t:DisplayName>{}</t:DisplayName>\
-             <t:TotalCount>{}</t:TotalCount><t:ChildFolderCount>{}</t:ChildFolderCount></t:Folder>",
-            escape(&mailbox.folder_id(folder.key)),
-            escape(&mailbox.change_key(folder.change)),
-            escape(&mailbox.folder_id(folder.parent)),
-            escape(&folder.name),
-            mailbox.messages_in(folder.key).count(),
-            mailbox.children(folder.key).count()
-        )
+/// Finds the folder of the mailbox that a request names; `None` when it has no such folder.
+fn own<'a>(
+    state: &'a State,
+    mailbox: &str,
+    parent: &Node,
+) -> Result<Option<(&'a Mailbox, Place)>, SoapError> {
+    if public_folder(state, parent).is_some() {
+        return Ok(None);
+    }
+    let mailbox = folders::mailbox_of(state, mailbox, parent)?;
+    Ok(folders::find(mailbox, parent).map(|place| (mailbox, place)))
+}
+
+/// Shows the public folder that a request names, if it names one.
+pub(super) fn public_folder(state: &State, id: &Node) -> Option<String> {
+    let folders = &state.ews.folders;
+    let text = id.attribute("Id")?;
+    let text = match id.name.as_str() {
+        "DistinguishedFolderId" if text.eq_ignore_ascii_case("publicfoldersroot") => folders.root(),
+        "DistinguishedFolderId" => return None,
+        _ => text,
     };
-    Some(folders.map(show).collect())
+    let folder = folders.folder(text)?;
+    Some(show_folder(state, folder))
 }
 
 fn show_folder(state: &State, folder: &PublicFolder) -> String {
@@ -214,6 +219,20 @@ fn find_item(
     request: &Node,
     parent: &Node,
 ) -> Result<String, SoapError> {
+    if let Some((mailbox, place)) = own(state, mailbox, parent)? {
+        let messages = match place {
+            Place::Folder(folder) => items::listed(mailbox, folder, request)?,
+            Place::Above => Vec::new(),
+        };
+        let (messages, attributes) = page(request, "IndexedPageItemView", messages)?;
+        let shown: String = messages
+            .into_iter()
+            .map(|message| items::show(mailbox, message, false, false))
+            .collect();
+        return Ok(format!(
+            "<m:RootFolder {attributes}><t:Items>{shown}</t:Items></m:RootFolder>"
+        ));
+    }
     let folder = public(state, mailbox, request, parent)?;
     let (items, attributes) = page(
         request,
@@ -229,17 +248,31 @@ fn find_item(
     ))
 }
 
-fn get_items(state: &State, request: &Node) -> Result<Vec<Result<String, SoapError>>, SoapError> {
-    let mime = request
+fn get_items(
+    state: &State,
+    mailbox: &str,
+    request: &Node,
+) -> Result<Vec<Result<String, SoapError>>, SoapError> {
+    let shape = request
         .child(MESSAGES, "ItemShape")
-        .ok_or_else(|| schema("The element 'ItemShape' is missing."))?
+        .ok_or_else(|| schema("The element 'ItemShape' is missing."))?;
+    let asked = |field: &Node| field.attribute("FieldURI") == Some("item:MimeContent");
+    let mime = shape
         .child(TYPES, "IncludeMimeContent")
-        .is_some_and(|wanted| wanted.text() == "true");
+        .is_some_and(|wanted| wanted.text() == "true")
+        || shape
+            .child(TYPES, "AdditionalProperties")
+            .is_some_and(|fields| fields.children.iter().any(asked));
     let ids = request
         .child(MESSAGES, "ItemIds")
         .ok_or_else(|| schema("The element 'ItemIds' is missing."))?;
     let get = |id: &Node| {
-        let found = state.ews.folders.item(id.attribute("Id").unwrap_or(""));
+        let name = id.attribute("Id").unwrap_or("");
+        if let Some((mailbox, message)) = items::find(state, mailbox, name) {
+            let shown = items::show(mailbox, message, mime, true);
+            return Ok(format!("<m:Items>{shown}</m:Items>"));
+        }
+        let found = state.ews.folders.item(name);
         let (folder, item) = found.ok_or_else(|| {
             SoapError::new(
                 "ErrorItemNotFound",
