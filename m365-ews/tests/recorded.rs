@@ -83,7 +83,7 @@ async fn walk(client: &EwsClient) -> (usize, u64, usize) {
     let folder = Parent::Id(folders[0].id.clone());
     let found = client.one(&FindItem::new(folder)).await.unwrap();
     let get = GetItem::new([found.items[0].id.clone()]).with_mime();
-    let item = client.one(&get).await.unwrap();
+    let item = client.one(&get).await.unwrap().remove(0);
     assert_eq!(item.id, found.items[0].id, "ids hang together");
     let mime = item.mime.map(|mime| mime.len()).unwrap_or_default();
     (folders.len(), item.size.unwrap_or_default(), mime)
