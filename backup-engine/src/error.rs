@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Store,
     /// The backup journal on this machine failed.
     Journal,
+    /// What says who works on which resource cannot be reached or read.
+    Coordinator,
     /// A setting is missing or contradicts another.
     Configuration,
 }

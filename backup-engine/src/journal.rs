@@ -4,6 +4,7 @@
 //! the last snapshot and nothing else. Everything in it but row numbers is sealed by the store.
 
 mod entry;
+mod place;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,6 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 use entry::{Decoder, Encoder};
 pub(crate) use entry::{Edit, Entry};
+pub(crate) use place::Place;
+use place::{Database, Steps};
 
 /// Says what the entries of a resource build on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,23 +41,23 @@ pub(crate) struct Journal {
 
 #[derive(Debug)]
 struct Shared {
-    connection: Mutex<Connection>,
+    database: Mutex<Database>,
     store: Store,
     rows: Mutex<HashMap<ResourceId, i64>>,
 }
 
 impl Journal {
-    /// Opens the journal at `path`, or creates it, and returns what an earlier run left in it.
+    /// Opens the journal at its place, or creates it, and returns what an earlier run left in it.
     ///
     /// *Errors*: [`ErrorKind::Journal`] when another process has it open.
     pub(crate) async fn open(
-        path: &Path,
+        place: &Place,
         store: &Store,
         work: Arc<dyn Offload>,
     ) -> Result<(Self, Vec<Header>)> {
-        let path = path.to_owned();
+        let place = place.clone();
         let store = store.clone();
-        let opened = offload(&*work, move || open(&path, store)).await??;
+        let opened = offload(&*work, move || open(&place, store)).await??;
         let (shared, headers) = opened;
         let shared = Arc::new(shared);
         Ok((
@@ -97,17 +100,19 @@ impl Journal {
     }
 }
 
-fn open(path: &Path, store: Store) -> Result<(Shared, Vec<Header>)> {
-    if let Some(parent) = path.parent() {
+fn open(place: &Place, store: Store) -> Result<(Shared, Vec<Header>)> {
+    // A simulated one has no path that an error could name.
+    let path = place.file().unwrap_or_else(|| Path::new("in memory"));
+    if let Some(parent) = place.file().and_then(Path::parent) {
         std::fs::create_dir_all(parent)
             .map_err(|cause| refused(path, &cause).with_source(cause))?;
     }
-    match open_as_it_is(path, &store) {
+    match open_as_it_is(place, &store) {
         // A journal that cannot be read is worth no more than none: its loss costs work only.
         Err(Failed::Unreadable) => {
             tracing::warn!("the backup journal cannot be read and is started anew");
             remove(path)?;
-            open_as_it_is(path, &store)
+            open_as_it_is(place, &store)
         }
         opened => opened,
     }
@@ -117,9 +122,9 @@ fn open(path: &Path, store: Store) -> Result<(Shared, Vec<Header>)> {
     })
 }
 
-fn open_as_it_is(path: &Path, store: &Store) -> Result<(Shared, Vec<Header>), Failed> {
+fn open_as_it_is(place: &Place, store: &Store) -> Result<(Shared, Vec<Header>), Failed> {
     let shared = Shared {
-        connection: Mutex::new(connect(path)?),
+        database: Mutex::new(connect(place)?),
         store: store.clone(),
         rows: Mutex::default(),
     };
@@ -143,16 +148,14 @@ impl From<rusqlite::Error> for Failed {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, Failed> {
-    let connection = Connection::open(path)?;
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+fn connect(place: &Place) -> Result<Database, Failed> {
+    let database = place.connect()?;
+    let connection = &database.connection;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version != SCHEMA_VERSION {
         connection.execute_batch(SCHEMA)?;
     }
-    Ok(connection)
+    Ok(database)
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -193,10 +196,8 @@ const PURPOSE_HEADER: &str = "backup-journal header";
 const PURPOSE_ENTRY: &str = "backup-journal entry";
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Database> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn row(&self, resource: &ResourceId) -> Option<i64> {
@@ -205,7 +206,8 @@ impl Shared {
     }
 
     fn headers(&self) -> Result<Vec<Header>> {
-        let connection = self.lock();
+        let database = self.lock();
+        let connection = &database.connection;
         let mut statement = connection.prepare("SELECT id, header FROM resource ORDER BY id")?;
         let sealed = statement
             .query_map([], |row| {
@@ -229,7 +231,8 @@ impl Shared {
         let Some(row) = self.row(resource) else {
             return Ok(Vec::new());
         };
-        let connection = self.lock();
+        let database = self.lock();
+        let connection = &database.connection;
         let mut statement = connection
             .prepare("SELECT sequence, entry FROM page WHERE resource = ?1 ORDER BY sequence")?;
         let sealed = statement
@@ -247,21 +250,23 @@ impl Shared {
     }
 
     fn append(&self, header: &Header, sequence: u64, plain: &[u8]) -> Result<()> {
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        let (row, new) = match self.row(&header.resource) {
-            Some(row) => (row, false),
-            None => (self.insert(&transaction, header)?, true),
-        };
-        let sequence = sequence.cast_signed();
-        let name = entry_name(row, sequence);
-        let sealed = self.store.seal_local(PURPOSE_ENTRY, &name, plain)?;
-        transaction.execute(
-            "INSERT INTO page (resource, sequence, entry) VALUES (?1, ?2, ?3)",
-            params![row, sequence, sealed],
-        )?;
-        transaction.commit()?;
-        if new {
+        let known = self.row(&header.resource);
+        let row = self.lock().write(|transaction, steps| {
+            let row = match known {
+                Some(row) => row,
+                None => self.insert(transaction, steps, header)?,
+            };
+            let sequence = sequence.cast_signed();
+            let name = entry_name(row, sequence);
+            let sealed = self.store.seal_local(PURPOSE_ENTRY, &name, plain)?;
+            steps.next()?;
+            transaction.execute(
+                "INSERT INTO page (resource, sequence, entry) VALUES (?1, ?2, ?3)",
+                params![row, sequence, sealed],
+            )?;
+            Ok(row)
+        })?;
+        if known.is_none() {
             self.remember(header, row);
         }
         Ok(())
@@ -271,29 +276,31 @@ impl Shared {
         let Some(row) = self.row(&header.resource) else {
             return Ok(());
         };
-        let mut connection = self.lock();
-        let transaction = connection.transaction()?;
-        transaction.execute(
-            "DELETE FROM page WHERE resource = ?1 AND sequence <= ?2",
-            params![row, through.cast_signed()],
-        )?;
-        let rest = transaction
-            .query_row(
-                "SELECT 1 FROM page WHERE resource = ?1 LIMIT 1",
-                [row],
-                |_| Ok(()),
-            )
-            .optional()?;
-        if rest.is_some() {
-            let sealed = self.seal_header(header, row)?;
+        let rest = self.lock().write(|transaction, steps| {
+            steps.next()?;
             transaction.execute(
-                "UPDATE resource SET header = ?2 WHERE id = ?1",
-                params![row, sealed],
+                "DELETE FROM page WHERE resource = ?1 AND sequence <= ?2",
+                params![row, through.cast_signed()],
             )?;
-        } else {
-            transaction.execute("DELETE FROM resource WHERE id = ?1", [row])?;
-        }
-        transaction.commit()?;
+            let rest = transaction
+                .query_row(
+                    "SELECT 1 FROM page WHERE resource = ?1 LIMIT 1",
+                    [row],
+                    |_| Ok(()),
+                )
+                .optional()?;
+            steps.next()?;
+            if rest.is_some() {
+                let sealed = self.seal_header(header, row)?;
+                transaction.execute(
+                    "UPDATE resource SET header = ?2 WHERE id = ?1",
+                    params![row, sealed],
+                )?;
+            } else {
+                transaction.execute("DELETE FROM resource WHERE id = ?1", [row])?;
+            }
+            Ok(rest)
+        })?;
         if rest.is_none() {
             let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
             rows.remove(&header.resource);
@@ -301,10 +308,12 @@ impl Shared {
         Ok(())
     }
 
-    fn insert(&self, connection: &Connection, header: &Header) -> Result<i64> {
+    fn insert(&self, connection: &Connection, steps: Steps<'_>, header: &Header) -> Result<i64> {
+        steps.next()?;
         connection.execute("INSERT INTO resource (header) VALUES (x'')", [])?;
         let row = connection.last_insert_rowid();
         let sealed = self.seal_header(header, row)?;
+        steps.next()?;
         connection.execute(
             "UPDATE resource SET header = ?2 WHERE id = ?1",
             params![row, sealed],

@@ -1,15 +1,23 @@
 #![doc = include_str!("../README.md")]
 
+pub mod audit;
 mod change;
+mod claims;
+pub mod coordinator;
 pub mod error;
 pub mod events;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 mod gate;
+mod history;
 mod job;
 mod journal;
+mod mutant;
 pub mod options;
 mod page;
 mod publish;
 mod reader;
+mod record;
 pub mod report;
 mod resource;
 pub mod retention;
@@ -18,11 +26,14 @@ pub mod selection;
 pub mod source;
 pub mod sync_check;
 mod tally;
+mod tasks;
 mod trees;
 mod view;
 
+pub use coordinator::{Coordination, Coordinator};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
+pub use history::merge_runs;
 pub use job::BackupJob;
 pub use options::{BackupOptions, RetryLimits};
 pub use report::{

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::audit::AlarmThresholds;
+use crate::coordinator::Coordination;
 use crate::selection::Selection;
 use crate::sync_check::SyncCheck;
 
@@ -33,6 +35,12 @@ pub struct BackupOptions {
     pub proofs_max: usize,
     /// When to try again, and when to stop trying.
     pub retry: RetryLimits,
+    /// Whether the selection is only a part of the set, as somebody asked; the run record says so.
+    pub part: bool,
+    /// How much change of a resource is alarming.
+    pub alarm: AlarmThresholds,
+    /// With whom the work is shared; `None` where nobody else works on this store.
+    pub coordination: Option<Coordination>,
 }
 
 impl Default for BackupOptions {
@@ -50,6 +58,9 @@ impl Default for BackupOptions {
             sync_check: SyncCheck::Off,
             proofs_max: 20,
             retry: RetryLimits::default(),
+            part: false,
+            alarm: AlarmThresholds::default(),
+            coordination: None,
         }
     }
 }

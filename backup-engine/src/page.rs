@@ -10,6 +10,7 @@ use backup_store::{ContentClass, Gatherer, Timestamp};
 use crate::change::{Decision, decide};
 use crate::error::Result;
 use crate::journal::{Edit, Entry};
+use crate::mutant::{Mutant, mutated};
 use crate::source::{Change, Feed, Fetched, Scope, SeenContainer, SeenItem};
 use crate::tally::Fate;
 use crate::view::{ROUTE_GRAPH, View};
@@ -63,6 +64,9 @@ pub(crate) async fn plan(
                 work.entry.edits.push(edit);
             }
         }
+    }
+    if mutated(Mutant::ItemDropped) && work.to_fetch.len() > 1 {
+        work.to_fetch.pop();
     }
     Ok(work)
 }

@@ -17,9 +17,11 @@ use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
+use crate::claims::{Claims, Hold, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
 use crate::journal::{Edit, Entry, Header, Journal};
+use crate::mutant::{Mutant, mutated};
 use crate::options::BackupOptions;
 use crate::page::{self, PageWork};
 use crate::publish::{Outbox, Prepared};
@@ -42,6 +44,7 @@ pub(crate) struct RunContext<'a> {
     pub(crate) observer: &'a dyn Observer,
     pub(crate) stop: &'a backup_store::StopSignal,
     pub(crate) outbox: Outbox,
+    pub(crate) claims: &'a Claims<'a>,
 }
 
 /// Works on one resource.
@@ -54,6 +57,7 @@ pub(crate) struct ResourceRun<'a> {
     pub(crate) parent: Option<SnapshotEntry>,
     /// Number of the last journal entry.
     pub(crate) sequence: u64,
+    hold: Hold,
     snapshots: u64,
     /// Whether this run has handed on a snapshot before, which the last one must supersede.
     has_sent: bool,
@@ -76,6 +80,7 @@ impl<'a> ResourceRun<'a> {
         header: Header,
         parent: Option<SnapshotEntry>,
         sequence: u64,
+        hold: Hold,
     ) -> Self {
         Self {
             context,
@@ -84,6 +89,7 @@ impl<'a> ResourceRun<'a> {
             header,
             parent,
             sequence,
+            hold,
             snapshots: 0,
             has_sent: false,
             failures: BTreeMap::new(),
@@ -133,7 +139,7 @@ impl<'a> ResourceRun<'a> {
     }
 
     fn stopped(&mut self) -> bool {
-        self.interrupted |= self.context.stop.is_requested();
+        self.interrupted |= self.context.stop.is_requested() || self.hold.is_lost();
         self.interrupted
     }
 
@@ -266,14 +272,19 @@ impl<'a> ResourceRun<'a> {
         let changes = entry.edits.iter().any(Edit::is_durable);
         self.announce_quarantined(&entry);
         if changes || entry.generation.is_some() {
-            let receipt = content.commit().await?;
-            entry.packs = receipt.packs;
+            let early = mutated(Mutant::CursorBeforeContent);
+            if !early {
+                entry.packs = content.commit().await?.packs;
+            }
             entry.cursors = self.view.take_dirty_cursors();
             self.sequence += 1;
             self.context
                 .journal
                 .append(&self.header, self.sequence, &entry)
                 .await?;
+            if early {
+                content.commit().await?;
+            }
         }
         self.view.apply(&entry).await?;
         if !entry.edits.is_empty() {
@@ -321,20 +332,22 @@ impl<'a> ResourceRun<'a> {
 
     /// Hands a snapshot of the present state to the publisher.
     async fn publish(&mut self, outcome: Outcome) -> Result<()> {
-        if self.view.has_absent_containers() {
-            return Ok(()); // After they are settled.
+        if self.view.has_absent_containers() || self.hold.is_lost() {
+            return Ok(()); // After they are settled; or what another has taken over.
         }
         let snapshot = self.snapshot(outcome).await?;
         self.since_checkpoint = Instant::now();
-        self.send(snapshot)
+        self.send(snapshot, None)
     }
 
-    fn send(&mut self, snapshot: Snapshot) -> Result<()> {
+    fn send(&mut self, snapshot: Snapshot, verdict: Option<Verdict>) -> Result<()> {
         self.has_sent = true;
         self.context.outbox.send(Prepared {
             header: self.header.clone(),
             through: self.sequence,
             snapshot,
+            hold: self.hold.clone(),
+            verdict,
         })
     }
 
@@ -349,7 +362,7 @@ impl<'a> ResourceRun<'a> {
             set: self.context.options.set.clone(),
             run: self.context.run,
             outcome,
-            token: self.context.writer.claim_token(),
+            token: self.hold.token(),
             sequence: before + self.snapshots,
             parent: parent.map(|entry| entry.id),
             parent_hash: parent.map(|entry| entry.hash),
@@ -377,19 +390,26 @@ impl<'a> ResourceRun<'a> {
         } else {
             ResourceOutcome::Complete
         };
+        let verdict = self.verdict();
         let snapshot = self.snapshot(to_catalog(outcome)).await?;
         let changed = self.is_news(&snapshot);
-        if self.interrupted && self.view.has_absent_containers() {
-            // The journal knows what the snapshot could not say; the next run goes on from there.
+        if self.interrupted && self.view.has_absent_containers() || self.hold.is_lost() {
+            // The journal knows what the snapshot could not say; the next run goes on from there,
+            // unless another worker has published something newer.
             tracing::debug!(resource = %self.reader.resource.id, "nothing is published yet");
+            if self.hold.is_lost() {
+                self.context.outbox.leaves(&self.reader.resource.id);
+            }
+            self.context.claims.settle(&self.hold, &verdict).await?;
         } else if changed {
-            self.send(snapshot)?;
+            self.send(snapshot, Some(verdict))?;
         } else {
             self.context
                 .journal
                 .cover(&self.header, self.sequence)
                 .await?;
             self.context.outbox.leaves(&self.reader.resource.id);
+            self.context.claims.settle(&self.hold, &verdict).await?;
         }
         let outcome = match outcome {
             ResourceOutcome::Complete | ResourceOutcome::CompleteWithQuarantine if !changed => {
@@ -407,6 +427,15 @@ impl<'a> ResourceRun<'a> {
             error: self.failures.values().next().cloned(),
             resource: self.reader.resource.clone(),
         })
+    }
+
+    /// Returns what becomes of the claim.
+    fn verdict(&self) -> Verdict {
+        match self.failures.values().next() {
+            _ if self.interrupted => Verdict::Left,
+            Some(cause) => Verdict::Failed(cause.clone()),
+            None => Verdict::Done,
+        }
     }
 
     /// Tells whether a snapshot says anything that its parent does not.

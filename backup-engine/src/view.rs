@@ -16,6 +16,7 @@ use backup_store::catalog::{
 
 use crate::error::Result;
 use crate::journal::{Edit, Entry};
+use crate::mutant::{Mutant, mutated};
 use crate::source::Scope;
 use crate::tally::{IdHash, Tally};
 use crate::trees::Trees;
@@ -576,7 +577,14 @@ impl View {
         }
         let edits = std::mem::take(&mut self.container_edits);
         self.roots.containers = self.trees.apply(&self.roots.containers, edits).await?;
-        let encode = |(key, item): (Vec<u8>, Option<Item>)| (key, item.map(|item| item.encode()));
+        let kept = |item: &Item| {
+            let quarantined = matches!(item.state, ItemState::Quarantined { .. });
+            !(quarantined && mutated(Mutant::QuarantineOutsideSnapshot))
+        };
+        let encode = |(key, item): (Vec<u8>, Option<Item>)| {
+            let record = item.filter(kept).map(|item| item.encode());
+            (key, record)
+        };
         let edits = std::mem::take(&mut self.pending).into_iter().map(encode);
         self.roots.items = self.trees.apply(&self.roots.items, edits).await?;
         let edits = std::mem::take(&mut self.note_edits);

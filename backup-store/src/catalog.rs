@@ -24,7 +24,7 @@ pub use container::{Container, ContainerKind};
 pub use item::{Item, ItemKey, ItemKind, ItemState, Representation, RepresentationKind};
 pub use note::RunNote;
 pub use resource::{Resource, ResourceId, ResourceKind, Service};
-pub use run::{Drift, RunRecord};
+pub use run::{Alarm, Drift, Findings, Gap, RunRecord};
 pub use search::{Filter, Found, Search, paths};
 pub use snapshot::{
     Cursor, Enumeration, FeedCursor, Outcome, Snapshot, SnapshotEntry, Totals, choose_parent,

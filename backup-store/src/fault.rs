@@ -19,7 +19,7 @@ mod seeded;
 pub use self::backend::FaultBackend;
 pub use self::disk::{SimulatedDisk, Survival};
 pub use self::effect::Effect;
-pub use self::plan::{Fault, FaultPlan};
+pub use self::plan::{Fault, FaultPlan, Ruling};
 pub use self::seeded::SeededEnvironment;
 pub use crate::mutant::{ActiveMutant, Mutant};
 pub use crate::nonces::{NonceCounts, NonceWatch};

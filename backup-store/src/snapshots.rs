@@ -89,11 +89,20 @@ impl Writer {
     /// Sets that cannot be read are left out, with a warning in the log: a parent is then chosen
     /// among the others.
     pub fn snapshots(&self) -> Vec<SnapshotEntry> {
-        let listing = SlotListing {
+        self.possible_parents(SlotListing {
             slots: self.listing().slots.clone(),
             damaged: Vec::new(),
-        };
-        let mut listing = decode_listing(self.store(), listing);
+        })
+    }
+
+    /// Lists the snapshots as [`snapshots`](Self::snapshots) does, by a listing made now: with
+    /// those that other writers have published since this one began.
+    pub async fn list_snapshots(&self) -> Result<Vec<SnapshotEntry>> {
+        Ok(self.possible_parents(self.store().list_slots().await?))
+    }
+
+    fn possible_parents(&self, slots: SlotListing) -> Vec<SnapshotEntry> {
+        let mut listing = decode_listing(self.store(), slots);
         let rounds = self.rounds();
         listing
             .snapshots
@@ -124,12 +133,15 @@ impl Writer {
             .iter()
             .map(|snapshot| Bytes::from(snapshot.encode()))
             .collect();
+        // A coordinator may have given a greater one than the lease.
+        let tokens = snapshots.iter().map(|snapshot| snapshot.token);
+        let token = tokens.fold(self.claim_token(), u64::max);
         if mutated(Mutant::SlotBeforePacks) {
-            let ids = self.publish_records(records).await?;
+            let ids = self.publish_records(token, records).await?;
             return self.flush().await.map(|()| ids);
         }
         self.flush().await?;
-        self.publish_records(records).await
+        self.publish_records(token, records).await
     }
 
     /// Puts the record of a finished run.

@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod network;
+mod operation;
 mod shape;
 mod tenant;
 
@@ -12,10 +13,12 @@ use backup_store::backend::BackendPlace;
 use serde::{Deserialize, Deserializer};
 
 use crate::failure::{Failure, Result};
+use crate::pins::path_beside;
 use shape::WordOr;
 
 pub(crate) use diagnose::nearest;
 pub(crate) use network::{Network, ProxyChoice};
+pub(crate) use operation::{Alarm, Coordinator, Limits, Quota, Schedule};
 pub(crate) use tenant::{App, CredentialChoice, Machine, Person, Tenant};
 
 /// The example that `init --write-config` writes; a test reads it back.
@@ -41,6 +44,17 @@ pub(crate) struct Config {
     pub(crate) sync_check: SyncCheck,
     #[serde(default)]
     pub(crate) retention: Retention,
+    #[serde(default)]
+    pub(crate) coordinator: Coordinator,
+    #[serde(default)]
+    pub(crate) schedule: Schedule,
+    #[serde(default)]
+    pub(crate) quota: Quota,
+    #[serde(default)]
+    pub(crate) alarm: Alarm,
+    /// Where the pins are: beside the config.
+    #[serde(skip)]
+    pub(crate) pins: PathBuf,
 }
 
 /// Which snapshots are kept; without any rule all are.
@@ -159,6 +173,7 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let mut config = Self::parse(&text, &path.display().to_string())?;
+        config.pins = path_beside(path);
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(BackendPlace::Directory(place)) = &mut config.store {
             *place = folder.join(&*place);
@@ -171,6 +186,7 @@ impl Config {
         }
         config.tenant.resolve(folder);
         config.network.resolve(folder);
+        config.coordinator.resolve(folder);
         Ok(config)
     }
 
@@ -207,6 +223,24 @@ impl Config {
                 "take 1 to 256 resources, and 1 to 16 requests for each",
             );
         }
+        if !CLAIM_SECONDS.contains(&self.coordinator.claim_seconds) {
+            return wrong(
+                "has a `coordinator.claim-seconds` that is out of range",
+                "take 2 to 3600 seconds",
+            );
+        }
+        if self.schedule.every_hours == 0 {
+            return wrong(
+                "has a `schedule.every-hours` of 0",
+                "take 1 or more hours, or leave it out",
+            );
+        }
+        if !self.quota.stored.is_sound() || !self.quota.logical.is_sound() {
+            return wrong(
+                "has a `quota` that cannot be meant",
+                "take GiB from 0 on, and soft-gib no greater than hard-gib",
+            );
+        }
         Ok(())
     }
 }
@@ -226,6 +260,9 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BackendPla
         .map(Some)
         .map_err(serde::de::Error::custom)
 }
+
+/// Shorter, and a busy machine loses what it works on; longer, and what a dead one left waits.
+const CLAIM_SECONDS: std::ops::RangeInclusive<u32> = 2..=3600;
 
 /// More mailboxes at once bring nothing: the tenant's own limits come first.
 const RESOURCES_MAX: usize = 256;

@@ -14,7 +14,11 @@ mod care;
 mod demo;
 mod failures;
 mod help;
+mod history;
 mod interrupt;
 mod kill;
+#[path = "../../backup-engine/tests/support/postgres.rs"]
+mod postgres;
 mod support;
 mod walkthrough;
+mod workers;

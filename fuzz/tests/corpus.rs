@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use backup_store::catalog::{
-    Container, ContainerKind, Drift, Item, ItemKey, ItemKind, ItemState, Outcome, Resource,
-    ResourceId, ResourceKind, RunNote, RunRecord, Service, Snapshot, Totals,
+    Container, ContainerKind, Drift, Findings, Item, ItemKey, ItemKind, ItemState, Outcome,
+    Resource, ResourceId, ResourceKind, RunNote, RunRecord, Service, Snapshot, Totals,
 };
 use backup_store::{ChunkId, RunId, Timestamp, TreeRoot};
 use m365_fuzz::{STORED, TARGETS, parser};
@@ -190,6 +190,7 @@ fn run_record(at: Timestamp) -> RunRecord {
             stale: 1,
             ..Drift::default()
         }),
+        findings: Findings::default(),
     }
 }
 

@@ -53,6 +53,7 @@ pub struct Tenant {
 }
 
 /// Everything a tenant knows; one lock, held for one request at most.
+#[derive(Clone)]
 pub(crate) struct State {
     /// Decides everything that looks random.
     pub(crate) seed: u64,
@@ -125,6 +126,16 @@ impl Tenant {
     /// Returns where this tenant answers.
     pub fn urls(&self) -> &Urls {
         &self.urls
+    }
+
+    /// Copies the tenant as it is now; what happens to one is not seen by the other.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            state: Arc::new(Mutex::new(self.lock().clone())),
+            home: Arc::clone(&self.home),
+            urls: Arc::clone(&self.urls),
+        }
     }
 
     /// Returns the same tenant under other addresses; both share one state.

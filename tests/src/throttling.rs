@@ -59,7 +59,7 @@ impl Tenant {
 }
 
 /// The limits with what was used of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Usage {
     pub(crate) limits: Throttling,
     windows: BTreeMap<(Gauge, String), Window>,
@@ -97,7 +97,7 @@ impl Gauge {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Window {
     begun: SystemTime,
     used: u64,

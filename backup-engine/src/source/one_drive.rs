@@ -229,6 +229,21 @@ const FEED: &str = "drive";
 /// Members of a folder that follow its content and say nothing of the folder.
 const FOLDER_COUNTS: &[&str] = &["size", "cTag"];
 
+/// Canonical properties. A read of one item tells where its folder lies, a feed does not: the same
+/// item must look the same however it came, and the record of the folder knows.
+fn properties(raw: &Value, without: &[&str]) -> Vec<u8> {
+    let mut raw = raw.clone();
+    if let Some(parent) = raw
+        .get_mut("parentReference")
+        .and_then(Value::as_object_mut)
+    {
+        for member in ["path", "name"] {
+            parent.remove(member);
+        }
+    }
+    graph::canonical(&raw, without)
+}
+
 fn shown(item: &Entity<DriveItem>) -> Result<Change> {
     if item.is_folder() && item.package.is_none() && item.remote_item.is_none() {
         return Ok(Change::Container(Box::new(container(item))));
@@ -256,7 +271,7 @@ fn container(folder: &Entity<DriveItem>) -> SeenContainer {
             modified: graph::optional_time(modified(folder)),
             properties: None,
         },
-        properties: graph::canonical(&raw, FOLDER_COUNTS),
+        properties: properties(&raw, FOLDER_COUNTS),
     }
 }
 
@@ -281,7 +296,7 @@ fn seen(item: &Entity<DriveItem>) -> Result<SeenItem> {
         modified: graph::optional_time(modified(item)),
         draft: false,
         skip: skip_reason(item).map(str::to_owned),
-        properties: graph::canonical(item.raw(), &[]),
+        properties: properties(item.raw(), &[]),
     })
 }
 

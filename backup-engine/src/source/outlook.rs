@@ -20,6 +20,7 @@ use super::{
 };
 use crate::change;
 use crate::error::Result;
+use crate::mutant::{Mutant, mutated};
 use crate::selection::Selection;
 
 /// Reads mailboxes.
@@ -225,12 +226,16 @@ impl OutlookSource {
             writer.write(&chunk).await?;
         }
         let content = writer.finish().await?;
+        let newer = match mutated(Mutant::LaterChangeKey) {
+            true => self.locate(resource, &item.id).await?.map(Box::new),
+            false => None,
+        };
         Ok(Fetched::Stored {
             representations: vec![Representation {
                 kind: RepresentationKind::Mime,
                 content,
             }],
-            newer: None,
+            newer,
         })
     }
 }

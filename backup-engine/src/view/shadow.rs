@@ -11,6 +11,7 @@ use super::index::Index;
 use super::{ROUTE_GRAPH, View};
 use crate::error::Result;
 use crate::journal::{Edit, Entry};
+use crate::mutant::{Mutant, mutated};
 use crate::source::Scope;
 use crate::tally::IdHash;
 use crate::trees::Trees;
@@ -173,7 +174,12 @@ impl View {
             }
         }
         for id in self.ids_in(scope).await? {
-            if !shadow.index.contains(&id) {
+            if shadow.index.contains(&id) {
+                continue;
+            }
+            if mutated(Mutant::DeletionByAbsence) {
+                self.delete(&id).await?;
+            } else {
                 self.left.insert(id);
             }
         }

@@ -44,7 +44,7 @@ impl FaultBackend {
             Change::Put(name, bytes) => self.inner.put_new(name, bytes.clone()).await,
             Change::Delete(name) => self.inner.delete(name).await.map(|()| Put::Created),
             // A disk belongs to one machine: nothing of it is under way after a crash.
-            Change::Disk(_) => Ok(Put::Created),
+            Change::Disk(_) | Change::Other(_) => Ok(Put::Created),
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) enum Change {
     Put(ObjectName, Bytes),
     Delete(ObjectName),
     Disk(DiskChange),
+    /// Of somebody else who shares the plan.
+    Other(String),
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +39,7 @@ impl Effect {
             Change::Put(name, bytes) => drop(backend.insert_new(name, bytes.clone())),
             Change::Delete(name) => backend.tamper(name, None),
             Change::Disk(change) => disk.replay(change),
+            Change::Other(_) => {}
         }
     }
 
@@ -68,6 +71,7 @@ impl fmt::Display for Effect {
             Change::Put(name, bytes) => write!(f, "put {name} ({} bytes)", bytes.len()),
             Change::Delete(name) => write!(f, "delete {name}"),
             Change::Disk(change) => write!(f, "{change}"),
+            Change::Other(what) => f.write_str(what),
         }
     }
 }

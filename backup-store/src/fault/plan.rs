@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::effect::Effect;
+use super::effect::{Change, Effect};
 use crate::error::{Error, ErrorKind};
 use crate::stop::StopSignal;
 
@@ -50,15 +50,23 @@ struct State {
     slow_lists: Duration,
 }
 
-/// What to do about one effect.
+/// Says what to do about one effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ruling {
+#[non_exhaustive]
+pub enum Ruling {
+    /// It happens.
     Do,
+    /// It happens, and the machine [stops](FaultPlan::stop) before it hears of it.
     DoThenStop,
+    /// It happens, and the answer is an error.
     DoThenFail,
+    /// It happens twice.
     DoTwice,
+    /// It does not happen, and the answer is an error.
     Fail,
+    /// It does not happen where it needs room.
     Full,
+    /// It does not happen: the machine has stopped.
     Stopped,
 }
 
@@ -127,8 +135,8 @@ impl FaultPlan {
         self.0.stopped.requested().await;
     }
 
-    /// Rules over the next effect.
-    pub(super) fn rule(&self) -> Ruling {
+    /// Rules over the next effect; a network or a database that shares the plan asks here, too.
+    pub fn rule(&self) -> Ruling {
         if self.is_stopped() {
             return Ruling::Stopped;
         }
@@ -158,8 +166,13 @@ impl FaultPlan {
         self.lock().done.push(effect);
     }
 
+    /// Notes an effect that happened elsewhere than in a store: nothing of it can be done again.
+    pub fn note_other(&self, what: impl Into<String>) {
+        self.note(Effect(Change::Other(what.into())));
+    }
+
     /// Stops the machine.
-    pub(super) fn stop(&self) {
+    pub fn stop(&self) {
         self.0.stopped.request();
     }
 

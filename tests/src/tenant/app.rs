@@ -26,7 +26,7 @@ pub struct App {
 pub type Permission = String;
 
 /// The registration with everything the login needs to judge it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Registration {
     pub(crate) app: App,
     pub(crate) permissions: BTreeSet<Permission>,

@@ -140,7 +140,7 @@ impl Item {
 }
 
 /// Holds one drive.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Drive {
     pub(crate) id: String,
     pub(crate) owner: String,

@@ -38,7 +38,7 @@ pub(crate) struct Folder {
 }
 
 /// One mailbox.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mailbox {
     /// Seed of ids and tokens of this mailbox.
     pub(crate) seed: u64,

@@ -48,7 +48,7 @@ pub struct UserInfo {
 }
 
 /// One user with what belongs to it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct UserState {
     pub(crate) id: String,
     pub(crate) principal_name: String,

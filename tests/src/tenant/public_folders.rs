@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Tenant, ids};
 
 /// What a tenant knows of EWS.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ews {
     pub(crate) folders: PublicFolders,
     /// Refuses every call, as a tenant does that has not enabled EWS.
@@ -29,7 +29,7 @@ impl Ews {
 }
 
 /// The tree of public folders.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PublicFolders {
     seed: u64,
     root: String,
@@ -40,7 +40,7 @@ pub(crate) struct PublicFolders {
 }
 
 /// One public folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PublicFolder {
     pub(crate) id: String,
     pub(crate) change_key: String,
@@ -50,7 +50,7 @@ pub(crate) struct PublicFolder {
 }
 
 /// One item in a public folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PublicItem {
     pub(crate) id: String,
     pub(crate) change_key: String,

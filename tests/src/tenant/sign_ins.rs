@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Tenant, ids};
 
 /// Everything that people's sign-ins leave at the identity platform.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SignIns {
     /// Codes that can be redeemed, and those that were.
     pub(crate) codes: BTreeMap<String, Code>,

@@ -3,7 +3,7 @@
 use super::message::Attachment;
 
 /// One upload session of an attachment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Upload {
     pub(crate) user: String,
     pub(crate) serial: u32,

@@ -27,7 +27,7 @@ pub enum Texture {
 }
 
 /// Holds one version of a file's bytes, without holding the bytes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Content {
     extents: Vec<Extent>,
     length: u64,

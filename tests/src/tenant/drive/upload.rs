@@ -49,7 +49,7 @@ pub(crate) struct UploadPlan {
 }
 
 /// One upload under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Upload {
     pub(crate) plan: UploadPlan,
     parts: Vec<Content>,

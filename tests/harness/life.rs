@@ -1,0 +1,160 @@
+//! Lives: one run of the engine in a world, under a fault plan.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup_engine::{
+    BackupJob, BackupOptions, OneDriveSource, OutlookSource, Result, RunReport, Silent, Source,
+};
+use backup_store::fault::{Effect, FaultBackend, FaultPlan};
+use backup_store::{Backend, StopSignal, Store};
+use m365_auth::{
+    CachedTokenProvider, Cloud, RetryPolicy, Secret, ServiceTransport, TokenClient, TokenProvider,
+    Transport,
+};
+use m365_graph::{GraphClient, GraphOptions};
+use m365_simulator::Tenant;
+
+use super::clock::{Clock, TrueTime};
+use super::mix;
+use super::network::Network;
+use super::world::{Template, World};
+
+/// How a run goes about its work.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// Messages per page.
+    pub page: u32,
+    /// Drive items per page.
+    pub list_page: u32,
+    pub requests_per_resource: usize,
+    pub parallel_resources: usize,
+    pub checkpoint_items: usize,
+    pub latency_ms: u64,
+}
+
+/// How a life went.
+#[derive(Debug)]
+pub struct Life {
+    /// What the run reported; `None` if the machine stopped.
+    pub report: Option<Result<RunReport>>,
+    pub effects: Vec<Effect>,
+    /// The states of the tenant during it, by their places in the history.
+    pub interval: std::ops::RangeInclusive<usize>,
+    /// Contents that were fetched.
+    pub fetched: Vec<String>,
+    pub elapsed: Duration,
+    pub backend: Arc<FaultBackend>,
+}
+
+/// Runs the engine once, to its end or until the machine stops.
+pub async fn live(
+    template: &Template,
+    world: &mut World,
+    manner: &Manner,
+    plan: FaultPlan,
+    seed: u64,
+) -> Life {
+    world.machine = world.machine.fork(&plan);
+    world.lives += 1;
+    world.traffic.fetched.clear();
+    let from = world.traffic.history.len() - 1;
+    let truth = TrueTime::from(world.now_ms);
+    let clock = Clock::new(truth, mix(seed, world.lives));
+    world.tenant.set_clock(move || truth.system());
+    let memory: Arc<dyn Backend> = Arc::new(world.memory.clone());
+    let backend = Arc::new(FaultBackend::new(memory, plan.clone()));
+    let traffic = std::mem::take(&mut world.traffic);
+    let network = Network::new(&world.tenant, plan.clone(), manner.latency_ms, traffic);
+    let report = {
+        let run = async {
+            let store = open(template, world, backend.clone(), &clock).await?;
+            let job = job(store, world, manner, &network, &clock);
+            job.run(&Silent, &StopSignal::new()).await
+        };
+        tokio::select! {
+            biased;
+            () = plan.stopped() => None,
+            report = run => Some(report),
+        }
+    };
+    let report = report.filter(|_| !plan.is_stopped());
+    world.traffic = std::mem::take(&mut *network.traffic());
+    let elapsed = Duration::from_millis((truth.now_ms() - world.now_ms).unsigned_abs());
+    world.now_ms = truth.now_ms();
+    Life {
+        report,
+        effects: plan.effects(),
+        interval: from..=world.traffic.history.len() - 1,
+        fetched: world.traffic.fetched.clone(),
+        elapsed,
+        backend,
+    }
+}
+
+async fn open(
+    template: &Template,
+    world: &World,
+    backend: Arc<FaultBackend>,
+    clock: &Arc<Clock>,
+) -> Result<Store> {
+    let store = template.open(backend, clock.clone()).await?;
+    Ok(store.on_disk(&world.machine.disk)?)
+}
+
+fn job(
+    store: Store,
+    world: &World,
+    manner: &Manner,
+    network: &Arc<Network>,
+    clock: &Arc<Clock>,
+) -> BackupJob {
+    let client = client(&world.tenant, manner, network, clock);
+    let sources: Vec<Arc<dyn Source>> = vec![
+        Arc::new(OutlookSource::new(client.clone())),
+        Arc::new(OneDriveSource::new(client)),
+    ];
+    let options = BackupOptions {
+        state_dir: PathBuf::from("/state"),
+        parallel_resources: manner.parallel_resources,
+        requests_per_resource: manner.requests_per_resource,
+        checkpoint_items: manner.checkpoint_items,
+        ..BackupOptions::default()
+    };
+    BackupJob::new(store, sources, options).with_journal(&world.machine.journal)
+}
+
+/// A client for the tenant that retries nothing.
+fn client(
+    tenant: &Tenant,
+    manner: &Manner,
+    network: &Arc<Network>,
+    clock: &Arc<Clock>,
+) -> GraphClient {
+    let network = network.clone();
+    let service = move |request| network.clone().handle(request);
+    let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(service));
+    let urls = tenant.urls();
+    let (login, graph, ews) = (urls.login.as_str(), urls.graph.as_str(), urls.ews.as_str());
+    let cloud = Cloud::from_record("simulated", login, graph, ews).unwrap();
+    let app = tenant.app();
+    let tokens = TokenClient::client_secret(
+        transport.clone(),
+        &cloud,
+        &app.tenant_id,
+        &app.client_id,
+        Secret::new(app.client_secret),
+        clock.clone(),
+    );
+    let tokens: Arc<dyn TokenProvider> = Arc::new(tokens.unwrap());
+    let tokens = Arc::new(CachedTokenProvider::new(tokens, clock.clone()));
+    let options = GraphOptions {
+        retry: RetryPolicy::none(),
+        message_page_size: manner.page,
+        list_page_size: manner.list_page,
+        environment: clock.clone(),
+        ..GraphOptions::default()
+    };
+    GraphClient::new(transport, tokens, &cloud, options).unwrap()
+}

@@ -1,0 +1,150 @@
+//! The network between engine and tenant: it takes its time, fails by plan, and lets people change
+//! the tenant while a run goes on.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use backup_store::fault::{FaultPlan, Ruling};
+use bytes::Bytes;
+use http::{Request, Response};
+use m365_simulator::{ByteStream, Tenant};
+
+use super::mix;
+use super::people::{USER, change};
+use super::truth::Truth;
+
+/// What happens to the tenant at one request.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// So many things are done, by seed.
+    Change(u64, u64),
+    /// All cursors given out so far are too old.
+    ExpireCursors,
+    /// What could not be read can be read again.
+    Heal,
+}
+
+/// What the tenant goes through, by the number of the request before which it happens.
+pub type Script = BTreeMap<u64, Step>;
+
+/// What of the network outlives a life.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    /// Requests so far.
+    pub requests: u64,
+    pub script: Script,
+    /// What the tenant held, after each change.
+    pub history: Vec<Arc<Truth>>,
+    /// Paths of the contents that were fetched in this life.
+    pub fetched: Vec<String>,
+}
+
+/// The network of one life.
+pub struct Network {
+    tenant: Tenant,
+    plan: FaultPlan,
+    /// How long a request takes, in milliseconds, about.
+    latency_ms: u64,
+    traffic: Mutex<Traffic>,
+}
+
+impl Traffic {
+    /// Does one thing to the tenant.
+    pub fn act(&mut self, tenant: &Tenant, step: Step) {
+        match step {
+            Step::Change(seed, amount) => drop(change(tenant, seed, amount)),
+            Step::ExpireCursors => {
+                tenant.expire_mail_cursors(USER);
+                tenant.expire_drive_cursors(USER);
+            }
+            Step::Heal => tenant.set_faults(m365_simulator::FaultPlan::default()),
+        }
+        self.history.push(Arc::new(Truth::of(tenant)));
+    }
+
+    /// Does everything that is still to come.
+    pub fn act_all(&mut self, tenant: &Tenant) -> bool {
+        let script = std::mem::take(&mut self.script);
+        let any = !script.is_empty();
+        for step in script.into_values() {
+            self.act(tenant, step);
+        }
+        any
+    }
+}
+
+impl Network {
+    pub fn new(tenant: &Tenant, plan: FaultPlan, latency_ms: u64, traffic: Traffic) -> Arc<Self> {
+        Arc::new(Self {
+            tenant: tenant.clone(),
+            plan,
+            latency_ms,
+            traffic: Mutex::new(traffic),
+        })
+    }
+
+    pub fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap()
+    }
+
+    /// Answers one request, late, by plan.
+    pub async fn handle(
+        self: Arc<Self>,
+        request: Request<Bytes>,
+    ) -> io::Result<Response<ByteStream>> {
+        tokio::time::sleep(self.arrive()).await;
+        let path = request.uri().path().to_owned();
+        let ruling = self.plan.rule();
+        match ruling {
+            Ruling::Stopped => return std::future::pending().await,
+            Ruling::Fail => return Err(io::ErrorKind::ConnectionReset.into()),
+            _ => {}
+        }
+        let again = (ruling == Ruling::DoTwice).then(|| copy(&request));
+        let mut answer = self.tenant.handle(request).await?;
+        if let Some(again) = again {
+            answer = self.tenant.handle(again).await?;
+        }
+        self.plan.note_other(format!("request {path}"));
+        match ruling {
+            Ruling::DoThenStop => {
+                self.plan.stop();
+                return std::future::pending().await;
+            }
+            Ruling::DoThenFail => return Err(io::ErrorKind::ConnectionReset.into()),
+            _ => {}
+        }
+        if is_content(&path) {
+            self.traffic().fetched.push(path);
+        }
+        Ok(answer)
+    }
+
+    /// Counts a request, lets happen what is due before it, and says how long it takes.
+    fn arrive(&self) -> Duration {
+        let mut traffic = self.traffic();
+        traffic.requests += 1;
+        let number = traffic.requests;
+        let later = traffic.script.split_off(&number.saturating_add(1));
+        for step in std::mem::replace(&mut traffic.script, later).into_values() {
+            traffic.act(&self.tenant, step);
+        }
+        let spread = mix(self.latency_ms, number) % (self.latency_ms / 2 + 1);
+        Duration::from_millis(self.latency_ms / 2 + spread)
+    }
+}
+
+/// Tells whether a path leads to the content of one item.
+pub fn is_content(path: &str) -> bool {
+    path.ends_with("/$value") || path.ends_with("/content")
+}
+
+fn copy(request: &Request<Bytes>) -> Request<Bytes> {
+    let mut copy = Request::new(request.body().clone());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
