@@ -13,6 +13,7 @@ mod canaries;
 mod care;
 mod demo;
 mod failures;
+mod find;
 mod help;
 mod history;
 mod interrupt;
