@@ -19,7 +19,7 @@ use crate::{platform, secrets};
 pub(crate) use backend::{create_backend, open_backend};
 pub(crate) use identity::{certificate, token_file, token_store};
 pub(crate) use tenant::{
-    Connection, Purpose, app, graph_client, graph_client_for_restore, sign_in, transport,
+    Connection, Purpose, app, graph_client, graph_client_for_restore, scheduler, sign_in, transport,
 };
 #[cfg(feature = "demo")]
 pub(crate) use tenant::{Login, client};
