@@ -126,6 +126,7 @@ async fn tour(client: &GraphClient, tenant: &Tenant) {
     read_mail(client, &user).await;
     write_mail(client, &user).await;
     files(client, &user).await;
+    others(client, tenant, &user).await;
     let mut batch = client.batch();
     let parts = [batch.user(&user).unwrap(), batch.user("nobody").unwrap()];
     let mut answers = batch.send().await.unwrap();
@@ -164,6 +165,24 @@ async fn write_mail(client: &GraphClient, user: &str) {
     mail.add_attachment(&message.id, &small).await.unwrap();
     let large = NewAttachment::new("large.bin", vec![7; 3_200_000]);
     mail.add_attachment(&message.id, &large).await.unwrap();
+}
+
+/// Reads what the client knows by its feeds alone.
+async fn others(client: &GraphClient, tenant: &Tenant, user: &str) {
+    let mailbox = format!("MBX:{user}@{}", tenant.app().tenant_id);
+    client
+        .mailbox_folders_feed(&mailbox)
+        .unwrap()
+        .page(None)
+        .await
+        .unwrap();
+    let inbox = client.mail(user).folder("inbox").await.unwrap();
+    let items = client.mailbox_items_feed(&mailbox, &inbox.id).unwrap();
+    items.page(None).await.unwrap();
+    let (team, channel) = tenant.add_team("Plans");
+    tenant.add_channel_message(&team, &channel, "hello", 1_700_000_000);
+    let posts = client.channel_messages_feed(&team, &channel).unwrap();
+    posts.page(None).await.unwrap();
 }
 
 async fn files(client: &GraphClient, user: &str) {

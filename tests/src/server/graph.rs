@@ -2,7 +2,7 @@
 
 use super::answer::{Outcome, Refusal};
 use super::call::Call;
-use super::{batch, directory, drives, login, mail, permissions};
+use super::{batch, directory, drives, exchange, login, mail, permissions, subscriptions, teams};
 
 /// Answers one Graph request.
 pub(super) fn route(call: &Call) -> Outcome {
@@ -18,6 +18,10 @@ pub(super) fn route(call: &Call) -> Outcome {
             "mailfolders" | "messages" | "translateexchangeids",
             ..,
         ] => mail::route(call),
+        ["users", _, "settings", "exchange"] => exchange::settings(call),
+        ["subscriptions", ..] => subscriptions::route(call),
+        ["teams", ..] => teams::route(call),
+        ["admin", "exchange", "mailboxes", _, ..] => exchange::route(call),
         _ => Err(Refusal::no_such_segment(call)),
     }
 }

@@ -200,6 +200,15 @@ impl Tenant {
         .is_some()
     }
 
+    /// Archives a folder away, by its id: exports and imports of it are sent to the mailbox of
+    /// `user`, as auto-expanding archives do.
+    pub fn archive_folder(&self, folder: &str, user: &str) {
+        let mut state = self.lock();
+        if let Some(home) = state.user(user).map(|user| user.id.clone()) {
+            state.archives.insert(folder.to_owned(), home);
+        }
+    }
+
     /// Makes every delta token of a user's mailbox too old: the next use answers 410.
     pub fn expire_mail_cursors(&self, user: &str) {
         self.with_mailbox(user, |mailbox, _| {
