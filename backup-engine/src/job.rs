@@ -212,7 +212,7 @@ impl BackupJob {
         &self,
         entered: &mut bool,
     ) -> Result<(RunId, Option<SharedRun>, Cow<'_, BackupOptions>)> {
-        let run = RunId::random(self.store.environment().as_ref())?;
+        let run = RunId::begin(self.store.environment().as_ref())?;
         let mut options = Cow::Borrowed(&self.options);
         let Some(coordination) = &self.options.coordination else {
             return Ok((run, None, options));

@@ -33,6 +33,9 @@ pub(crate) struct Config {
     pub(crate) state: Option<PathBuf>,
     pub(crate) passphrase: Option<SecretSource>,
     pub(crate) tenant: Tenant,
+    /// Whether `find` keeps a plaintext cache of names and addresses on this machine.
+    #[serde(default)]
+    pub(crate) browse_cache: bool,
     #[serde(default)]
     pub(crate) network: Network,
     #[serde(default)]

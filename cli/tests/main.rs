@@ -11,6 +11,7 @@
 mod care;
 mod demo;
 mod failures;
+mod find;
 mod help;
 mod history;
 mod interrupt;
