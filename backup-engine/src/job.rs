@@ -3,19 +3,20 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use backup_store::catalog::{
     Drift, Resource, ResourceId, ResourceKind, SnapshotEntry, Totals, choose_parent,
 };
 use backup_store::{RunId, SnapshotId, StopSignal, Store, WriterOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use m365_auth::QueueLimits;
 
 use crate::claims::{Claims, Hold, Taken, Verdict};
 use crate::coordinator::{Coordination, SharedRun, Standing, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
-use crate::gate::{Gate, GateContext, Pause};
+use crate::gate::{Gate, GateContext};
 use crate::journal::{Header, Journal, Place};
 use crate::mutant::{Mutant, mutated};
 use crate::options::BackupOptions;
@@ -154,6 +155,11 @@ impl BackupJob {
             })
             .await?;
         observer.event(&Event::RunStarted { run });
+        if let Some(units) = self.options.max_parallel {
+            let mut limits = QueueLimits::default();
+            limits.units = units.max(1);
+            self.options.scheduler.set_limits(limits);
+        }
 
         let coordination = self.options.coordination.as_ref();
         let claims = Claims::new(coordination, shared, self.store.id(), writer.claim_token());
@@ -177,10 +183,12 @@ impl BackupJob {
             found
         };
         let working = async { futures_util::try_join!(work, publisher.run()) };
+        let limiter = self.options.scheduler.limiter();
         let (found, published) = tokio::select! {
             biased;
             done = working => done?,
             () = claims.keep_alive() => return Err(Error::new(ErrorKind::Coordinator, "no end")),
+            never = self.options.bandwidth.keep(limiter, &*environment) => match never {},
         };
 
         let mut report = assemble(run, found, &published, stop.is_requested());
@@ -329,12 +337,13 @@ impl BackupJob {
     /// Returns the owners, each with the position of its source.
     async fn owners(&self, context: &RunContext<'_>) -> Result<Vec<(usize, Owner)>> {
         let directory = ResourceId::new("directory");
-        let gate = Gate::new(directory, 1, Pause::default(), context.gate_context());
         let mut owners = Vec::new();
         for (number, source) in self.sources.iter().enumerate() {
             if !self.options.selection.covers(&source.service()) {
                 continue;
             }
+            let charge = source.charge_of_owners();
+            let gate = Gate::new(directory.clone(), charge, 1, context.gate_context());
             let mut from = None;
             loop {
                 let list = || source.owners(&self.options.selection, from.as_ref());
@@ -363,6 +372,7 @@ impl<'a> RunContext<'a> {
             observer: self.observer,
             stop: self.stop,
             limits: &self.options.retry,
+            scheduler: &self.options.scheduler,
         }
     }
 }
@@ -473,8 +483,8 @@ impl Start<'_> {
             return Ok((Ended::NotStarted, Some(Verdict::Left)));
         }
         let requests = context.options.requests_per_resource.max(1);
-        let pause = task.pause.clone();
-        let gate = Gate::new(task.claimed_as(), requests, pause, context.gate_context());
+        let charge = task.source.charge(&task.owner.id);
+        let gate = Gate::new(task.claimed_as(), charge, requests, context.gate_context());
         let resource = match gate.attempt(|| task.source.resource(&task.owner)).await {
             Ok(Found::Resource(resource)) => resource,
             Ok(Found::Nothing { reason }) => {
@@ -492,11 +502,16 @@ impl Start<'_> {
                 return Ok((Ended::Worked(report), Some(verdict)));
             }
         };
+        let (id, charge) = (
+            resource.id.clone(),
+            task.source.charge(&resource.service_id),
+        );
         let reader = Reader {
             source: task.source,
-            gate,
+            gate: Gate::new(id, charge, requests, context.gate_context()),
             resource,
             requests,
+            page_sizes: Mutex::default(),
         };
         let run = self.resume(reader, hold, moved).await?;
         let report = Box::new(Box::pin(run.run()).await?);

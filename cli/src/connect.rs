@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::{platform, secrets};
 
 pub(crate) use backend::{create_backend, open_backend};
-pub(crate) use tenant::{Connection, Purpose, graph_client, graph_client_for_restore};
+pub(crate) use tenant::{Connection, Purpose, graph_client, graph_client_for_restore, scheduler};
 #[cfg(feature = "demo")]
 pub(crate) use tenant::{Login, client};
 
