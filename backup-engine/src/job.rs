@@ -306,24 +306,20 @@ impl BackupJob {
         run: RunId,
         worked: &mut Worked,
     ) -> Result<()> {
-        let last = std::cell::Cell::new(None);
-        let next = async |()| match desk.next(start.context, run).await? {
-            Next::Task(task) => Ok::<_, Error>(Some((task, ()))),
-            end => {
-                last.set(Some(end));
-                Ok(None)
+        let next = async |ended: bool| {
+            if ended {
+                return Ok::<_, Error>(None);
             }
+            let next = desk.next(start.context, run).await?;
+            let is_last = !matches!(next, Next::Task(_));
+            Ok(Some((next, is_last)))
         };
-        let ended = stream::try_unfold((), next)
-            .map_ok(|task| Box::pin(start.resource(task)))
+        let ended = stream::try_unfold(false, next)
+            .map_ok(|next| Box::pin(start.next(next)))
             .try_buffer_unordered(self.options.parallel_resources.max(1));
         let mut ended = std::pin::pin!(ended);
         while let Some(end) = ended.try_next().await? {
             worked.take(end, &mut Vec::new());
-        }
-        match last.take() {
-            Some(Next::Done(standing)) => worked.standing = Some(standing),
-            _ => worked.not_started += 1,
         }
         Ok(())
     }
@@ -386,6 +382,8 @@ enum Ended<'a> {
     Worked(Box<ResourceReport>),
     LeftOut(LeftOut),
     Held(Task<'a>),
+    /// All of a shared run is done.
+    AllDone(Standing),
     NotStarted,
 }
 
@@ -404,6 +402,7 @@ impl Worked {
             Ended::Worked(report) => self.reports.push(*report),
             Ended::LeftOut(left_out) => self.left_out.push(left_out),
             Ended::Held(task) => held.push(task),
+            Ended::AllDone(standing) => self.standing = Some(standing),
             Ended::NotStarted => self.not_started += 1,
         }
     }
@@ -417,6 +416,15 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
+    /// Works on what comes next in a shared run.
+    async fn next<'t>(&self, next: Next<'t>) -> Result<Ended<'t>> {
+        match next {
+            Next::Task(assigned) => self.resource(assigned).await,
+            Next::Done(standing) => Ok(Ended::AllDone(standing)),
+            Next::Stopped => Ok(Ended::NotStarted),
+        }
+    }
+
     /// Works on a task as soon as nobody else does, or hands it back where that may take long.
     async fn claimed<'t>(&self, task: Task<'t>, patient: bool) -> Result<Ended<'t>> {
         let context = self.context;
