@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::failure::{Failure, Result};
 use crate::pins::path_beside;
+use shape::WordOr;
 
 pub(crate) use diagnose::nearest;
 pub(crate) use network::{Network, ProxyChoice};
@@ -81,11 +82,34 @@ pub(crate) struct Retention {
 ///
 /// *Shape*: a table with exactly one key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(try_from = "WordOr<WrittenSource>")]
 pub(crate) enum SecretSource {
     File(PathBuf),
     Command(String),
     Env(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+enum WrittenSource {
+    File(PathBuf),
+    Command(String),
+    Env(String),
+}
+
+impl TryFrom<WordOr<WrittenSource>> for SecretSource {
+    type Error = &'static str;
+
+    fn try_from(source: WordOr<WrittenSource>) -> Result<Self, Self::Error> {
+        match source {
+            // Whoever wrote the secret itself here must not find it in a log too.
+            WordOr::Word(_) => Err("a secret is never written here: give { file = … } or \
+                                    { command = … } or { env = … }"),
+            WordOr::Table(WrittenSource::File(path)) => Ok(Self::File(path)),
+            WordOr::Table(WrittenSource::Command(command)) => Ok(Self::Command(command)),
+            WordOr::Table(WrittenSource::Env(name)) => Ok(Self::Env(name)),
+        }
+    }
 }
 
 /// Whose data, and what of it.

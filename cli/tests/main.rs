@@ -8,6 +8,8 @@
     reason = "tests"
 )]
 
+mod auth;
+mod canaries;
 mod care;
 mod demo;
 mod failures;

@@ -62,10 +62,25 @@ impl Connection {
     ///
     /// `retry` is off for the engines, which decide themselves when to try again.
     pub(crate) fn graph(&self, retry: RetryPolicy) -> Result<GraphClient> {
-        let options = GraphOptions {
+        self.graph_with(GraphOptions {
             retry,
-            user_agent: USER_AGENT.to_owned(),
             ..GraphOptions::default()
+        })
+    }
+
+    /// Builds a client of Graph that asks for a few entries at a time: enough to try it.
+    pub(crate) fn graph_of_few(&self, retry: RetryPolicy) -> Result<GraphClient> {
+        self.graph_with(GraphOptions {
+            retry,
+            list_page_size: 5,
+            ..GraphOptions::default()
+        })
+    }
+
+    fn graph_with(&self, options: GraphOptions) -> Result<GraphClient> {
+        let options = GraphOptions {
+            user_agent: USER_AGENT.to_owned(),
+            ..options
         };
         let (transport, tokens) = (Arc::clone(&self.transport), Arc::clone(&self.tokens));
         GraphClient::new(transport, tokens, &self.cloud, options)
