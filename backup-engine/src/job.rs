@@ -3,19 +3,20 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use backup_store::catalog::{
     Drift, Resource, ResourceId, ResourceKind, SnapshotEntry, Totals, choose_parent,
 };
 use backup_store::{RunId, SnapshotId, StopSignal, Store, WriterOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use m365_auth::QueueLimits;
 
 use crate::claims::{Claims, Hold, Taken, Verdict};
 use crate::coordinator::{Coordination, SharedRun, Standing, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
-use crate::gate::{Gate, GateContext, Pause};
+use crate::gate::{Gate, GateContext};
 use crate::journal::{Header, Journal, Place};
 use crate::mutant::{Mutant, mutated};
 use crate::options::BackupOptions;
@@ -154,6 +155,11 @@ impl BackupJob {
             })
             .await?;
         observer.event(&Event::RunStarted { run });
+        if let Some(units) = self.options.max_parallel {
+            let mut limits = QueueLimits::default();
+            limits.units = units.max(1);
+            self.options.scheduler.set_limits(limits);
+        }
 
         let coordination = self.options.coordination.as_ref();
         let claims = Claims::new(coordination, shared, self.store.id(), writer.claim_token());
@@ -177,10 +183,12 @@ impl BackupJob {
             found
         };
         let working = async { futures_util::try_join!(work, publisher.run()) };
+        let limiter = self.options.scheduler.limiter();
         let (found, published) = tokio::select! {
             biased;
             done = working => done?,
             () = claims.keep_alive() => return Err(Error::new(ErrorKind::Coordinator, "no end")),
+            never = self.options.bandwidth.keep(limiter, &*environment) => match never {},
         };
 
         let mut report = assemble(run, found, &published, stop.is_requested());
@@ -212,7 +220,7 @@ impl BackupJob {
         &self,
         entered: &mut bool,
     ) -> Result<(RunId, Option<SharedRun>, Cow<'_, BackupOptions>)> {
-        let run = RunId::random(self.store.environment().as_ref())?;
+        let run = RunId::begin(self.store.environment().as_ref())?;
         let mut options = Cow::Borrowed(&self.options);
         let Some(coordination) = &self.options.coordination else {
             return Ok((run, None, options));
@@ -298,24 +306,20 @@ impl BackupJob {
         run: RunId,
         worked: &mut Worked,
     ) -> Result<()> {
-        let last = std::cell::Cell::new(None);
-        let next = async |()| match desk.next(start.context, run).await? {
-            Next::Task(task) => Ok::<_, Error>(Some((task, ()))),
-            end => {
-                last.set(Some(end));
-                Ok(None)
+        let next = async |ended: bool| {
+            if ended {
+                return Ok::<_, Error>(None);
             }
+            let next = desk.next(start.context, run).await?;
+            let is_last = !matches!(next, Next::Task(_));
+            Ok(Some((next, is_last)))
         };
-        let ended = stream::try_unfold((), next)
-            .map_ok(|task| Box::pin(start.resource(task)))
+        let ended = stream::try_unfold(false, next)
+            .map_ok(|next| Box::pin(start.next(next)))
             .try_buffer_unordered(self.options.parallel_resources.max(1));
         let mut ended = std::pin::pin!(ended);
         while let Some(end) = ended.try_next().await? {
             worked.take(end, &mut Vec::new());
-        }
-        match last.take() {
-            Some(Next::Done(standing)) => worked.standing = Some(standing),
-            _ => worked.not_started += 1,
         }
         Ok(())
     }
@@ -333,12 +337,13 @@ impl BackupJob {
     /// Returns the owners, each with the position of its source.
     async fn owners(&self, context: &RunContext<'_>) -> Result<Vec<(usize, Owner)>> {
         let directory = ResourceId::new("directory");
-        let gate = Gate::new(directory, 1, Pause::default(), context.gate_context());
         let mut owners = Vec::new();
         for (number, source) in self.sources.iter().enumerate() {
             if !self.options.selection.covers(&source.service()) {
                 continue;
             }
+            let charge = source.charge_of_owners();
+            let gate = Gate::new(directory.clone(), charge, 1, context.gate_context());
             let mut from = None;
             loop {
                 let list = || source.owners(&self.options.selection, from.as_ref());
@@ -367,6 +372,7 @@ impl<'a> RunContext<'a> {
             observer: self.observer,
             stop: self.stop,
             limits: &self.options.retry,
+            scheduler: &self.options.scheduler,
         }
     }
 }
@@ -376,6 +382,8 @@ enum Ended<'a> {
     Worked(Box<ResourceReport>),
     LeftOut(LeftOut),
     Held(Task<'a>),
+    /// All of a shared run is done.
+    AllDone(Standing),
     NotStarted,
 }
 
@@ -394,6 +402,7 @@ impl Worked {
             Ended::Worked(report) => self.reports.push(*report),
             Ended::LeftOut(left_out) => self.left_out.push(left_out),
             Ended::Held(task) => held.push(task),
+            Ended::AllDone(standing) => self.standing = Some(standing),
             Ended::NotStarted => self.not_started += 1,
         }
     }
@@ -407,6 +416,15 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
+    /// Works on what comes next in a shared run.
+    async fn next<'t>(&self, next: Next<'t>) -> Result<Ended<'t>> {
+        match next {
+            Next::Task(assigned) => self.resource(assigned).await,
+            Next::Done(standing) => Ok(Ended::AllDone(standing)),
+            Next::Stopped => Ok(Ended::NotStarted),
+        }
+    }
+
     /// Works on a task as soon as nobody else does, or hands it back where that may take long.
     async fn claimed<'t>(&self, task: Task<'t>, patient: bool) -> Result<Ended<'t>> {
         let context = self.context;
@@ -465,8 +483,8 @@ impl Start<'_> {
             return Ok((Ended::NotStarted, Some(Verdict::Left)));
         }
         let requests = context.options.requests_per_resource.max(1);
-        let pause = task.pause.clone();
-        let gate = Gate::new(task.claimed_as(), requests, pause, context.gate_context());
+        let charge = task.source.charge(&task.owner.id);
+        let gate = Gate::new(task.claimed_as(), charge, requests, context.gate_context());
         let resource = match gate.attempt(|| task.source.resource(&task.owner)).await {
             Ok(Found::Resource(resource)) => resource,
             Ok(Found::Nothing { reason }) => {
@@ -484,11 +502,16 @@ impl Start<'_> {
                 return Ok((Ended::Worked(report), Some(verdict)));
             }
         };
+        let (id, charge) = (
+            resource.id.clone(),
+            task.source.charge(&resource.service_id),
+        );
         let reader = Reader {
             source: task.source,
-            gate,
+            gate: Gate::new(id, charge, requests, context.gate_context()),
             resource,
             requests,
+            page_sizes: Mutex::default(),
         };
         let run = self.resume(reader, hold, moved).await?;
         let report = Box::new(Box::pin(run.run()).await?);

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod audit;
+mod bandwidth;
 mod change;
 mod claims;
 pub mod coordinator;
@@ -30,6 +31,7 @@ mod tasks;
 mod trees;
 mod view;
 
+pub use bandwidth::BandwidthProfile;
 pub use coordinator::{Coordination, Coordinator};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};

@@ -4,6 +4,7 @@
 //! here is the state changed. Feeds are read page by page; a page is committed before the next one
 //! of its feed is asked for.
 
+mod remaining;
 mod settle;
 mod sync;
 
@@ -15,7 +16,10 @@ use backup_store::{Environment, Gatherer, RunId, Store, Writer};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::FuturesUnordered;
+use m365_auth::Class;
 use tokio::time::Instant;
+
+use remaining::Remaining;
 
 use crate::claims::{Claims, Hold, Verdict};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +31,7 @@ use crate::page::{self, PageWork};
 use crate::publish::{Outbox, Prepared};
 use crate::reader::{FetchedPage, Reader, Step};
 use crate::report::{QuarantinedItem, ResourceOutcome, ResourceReport};
-use crate::source::{Feed, FeedKind, Next, Page};
+use crate::source::{Change, Feed, FeedKind, Next, Page};
 use crate::trees::Trees;
 use crate::view::{ROUTE_GRAPH, View};
 
@@ -66,6 +70,8 @@ pub(crate) struct ResourceRun<'a> {
     since_checkpoint: Instant,
     started: backup_store::Timestamp,
     interrupted: bool,
+    /// What is still to come, as far as is known.
+    remaining: Remaining,
     /// What the synchronization check has found, if there was one.
     drift: Option<Drift>,
 }
@@ -97,6 +103,7 @@ impl<'a> ResourceRun<'a> {
             since_checkpoint: Instant::now(),
             started: context.environment.now(),
             interrupted: false,
+            remaining: Remaining::default(),
             drift: None,
         }
     }
@@ -105,10 +112,15 @@ impl<'a> ResourceRun<'a> {
     ///
     /// *Errors*: only those that concern the whole run, of the store and of the journal.
     pub(crate) async fn run(mut self) -> Result<ResourceReport> {
+        self.reader.gate.set_class(match self.is_first() {
+            true => Class::First,
+            false => Class::Incremental,
+        });
         self.read_hierarchy().await?;
         self.find_well_known().await?;
         let feeds = self.feeds(FeedKind::Delta);
         self.read_passes(feeds).await?;
+        self.reader.gate.set_class(Class::Verification);
         self.synchronize().await?;
         self.finish().await
     }
@@ -157,7 +169,8 @@ impl<'a> ResourceRun<'a> {
     }
 
     /// Reads feeds to their ends, several at once.
-    async fn read_feeds(&mut self, feeds: Vec<Feed>) -> Result<()> {
+    async fn read_feeds(&mut self, mut feeds: Vec<Feed>) -> Result<()> {
+        self.remaining.sort(&mut feeds);
         let mut queue = VecDeque::from(feeds);
         let mut steps = Steps::new();
         let mut ready = VecDeque::new();
@@ -219,12 +232,33 @@ impl<'a> ResourceRun<'a> {
             }
             Next::Gone => self.feed_is_gone(&feed).await.map(|()| None),
             next @ (Next::More(_) | Next::End(_)) => {
+                let ended = matches!(next, Next::End(_));
+                self.take_stock(&feed, &page.changes, ended);
                 let now = self.context.environment.now();
                 let into = self.gather();
                 let work = page::plan(&mut self.view, &feed, page.changes, &into, now).await?;
                 Ok(Some(self.reader.clone().content(feed, work, next, into)))
             }
         }
+    }
+
+    /// Tells the scheduler how much is still to come, now that a page is known.
+    fn take_stock(&mut self, feed: &Feed, changes: &[Change], ended: bool) {
+        let view = &self.view;
+        self.remaining
+            .announce(changes, |feed| view.cursor(feed).is_some());
+        self.remaining.shown(feed, changes.len(), ended);
+        let parent = self.parent.as_ref();
+        let before = parent.map_or(0, |entry| entry.snapshot.totals.seen);
+        let known = before + self.view.totals().seen;
+        let left = self.remaining.items(self.is_first(), known);
+        self.reader.gate.set_remaining(left);
+    }
+
+    /// Tells whether the resource was never read to its end.
+    fn is_first(&self) -> bool {
+        let parent = self.parent.as_ref();
+        parent.is_none_or(|entry| entry.snapshot.outcome == Outcome::Checkpoint)
     }
 
     /// Commits a page whose content is there, and asks for the next one.

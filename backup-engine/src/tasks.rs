@@ -7,16 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::claims::{Hold, Taken};
 use crate::coordinator::{Coordination, Standing, Wanted, Work};
 use crate::error::{Error, ErrorKind, Result};
-use crate::gate::Pause;
 use crate::resource::RunContext;
-use crate::source::{Owner, PauseScope, Source};
+use crate::source::{Owner, Source};
 
 /// One resource to come.
 #[derive(Debug, Clone)]
 pub(crate) struct Task<'a> {
     pub(crate) source: &'a dyn Source,
     pub(crate) owner: Owner,
-    pub(crate) pause: Pause,
 }
 
 impl Task<'_> {
@@ -47,27 +45,20 @@ pub(crate) enum Next<'a> {
 /// Makes tasks of owners.
 #[derive(Debug)]
 pub(crate) struct Desk<'a> {
-    sources: Vec<(&'a dyn Source, Pause)>,
+    sources: Vec<&'a dyn Source>,
 }
 
 impl<'a> Desk<'a> {
     pub(crate) fn new(sources: impl Iterator<Item = &'a dyn Source>) -> Self {
-        let sources = sources.map(|source| (source, Pause::default())).collect();
-        Self { sources }
+        Self {
+            sources: sources.collect(),
+        }
     }
 
     /// Makes the task of an owner, given the position of its source.
     pub(crate) fn task(&self, number: usize, owner: Owner) -> Option<Task<'a>> {
-        let (source, pause) = self.sources.get(number)?;
-        let pause = match source.pause_scope() {
-            PauseScope::Service => pause.clone(),
-            PauseScope::Resource => Pause::default(),
-        };
-        Some(Task {
-            source: *source,
-            owner,
-            pause,
-        })
+        let source = *self.sources.get(number)?;
+        Some(Task { source, owner })
     }
 
     /// Offers tasks to all workers of a run.
@@ -126,7 +117,7 @@ impl<'a> Desk<'a> {
         let number = self
             .sources
             .iter()
-            .position(|(source, _)| source.service() == service);
+            .position(|source| source.service() == service);
         let owner = Owner {
             id: offered.id,
             principal_name: offered.principal_name,

@@ -19,7 +19,7 @@ use backup_engine::{
 };
 use backup_store::catalog::ResourceId;
 use backup_store::{InlineOffload, StopSignal, SystemEnvironment};
-use support::service::{Layout, MemorySource};
+use support::service::{Layout, MemorySource, fetched_twice};
 use support::world::World;
 
 const TERM: Duration = Duration::from_secs(3600);
@@ -215,6 +215,35 @@ async fn a_run_waits_for_what_another_worker_holds() {
     };
     let (ended, ()) = tokio::join!(waiting.run(&heard, &stop), released);
     assert_eq!(ended.unwrap().totals.stored, 1);
+}
+
+#[tokio::test]
+async fn what_another_worker_has_published_meanwhile_is_continued_and_not_fetched_again() {
+    let world = filled().await;
+    let first = job(&world, options(&world, "a", false, TERM).await);
+    let second = job(&world, options(&world, "b", false, TERM).await);
+    let thief = Thief(tokio::sync::Notify::new());
+    let stop = StopSignal::new();
+    let later = async {
+        thief.0.notified().await;
+        // It lists what is published now: not what the other one is about to publish.
+        run(&second).await
+    };
+    let (one, other) = tokio::join!(first.run(&thief, &stop), later);
+    assert_eq!(one.unwrap().totals.stored, 9);
+    assert_eq!(
+        (other.totals.stored, other.totals.seen),
+        (0, 0),
+        "{:?}",
+        other.totals
+    );
+    let twice = fetched_twice(&world.source.state().fetched);
+    assert!(twice.is_empty(), "{twice:?}");
+    let listing = world.store.snapshots().await.unwrap();
+    let roots = listing
+        .iter()
+        .filter(|entry| entry.snapshot.parent.is_none());
+    assert_eq!(roots.count(), 1, "one line of snapshots");
 }
 
 /// Hears that a run waits for another worker.

@@ -142,7 +142,11 @@ async fn a_claim_that_runs_out_is_lost(Pair { lasting, fleeting }: &Pair) {
     let taken = claim(lasting, ask("b", store, one(1))).await.unwrap().claim;
     assert!(taken.token > paused.token);
     let lost = fleeting.heartbeat(&worker("a"), &both).await.unwrap();
-    assert_eq!(lost, [paused.clone()], "the other one is nobody's yet");
+    assert_eq!(
+        lost,
+        std::slice::from_ref(&paused),
+        "the other one is nobody's yet"
+    );
     for ended in [
         fleeting.complete(&paused).await,
         fleeting.fail(&paused, "late").await,

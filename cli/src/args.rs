@@ -1,5 +1,6 @@
 //! The command line: every command, option and word of help, and nothing that acts on them.
 
+mod auth;
 mod backup;
 mod browse;
 mod care;
@@ -11,6 +12,7 @@ mod restore;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(crate) use auth::{AuthArgs, AuthCommand, How, LoginArgs};
 pub(crate) use backup::{BackupArgs, InitArgs, PartArgs, SyncCheckArgs, WorkerArgs};
 pub(crate) use browse::{FindArgs, LsArgs, SnapshotFilter, SnapshotsArgs};
 pub(crate) use care::{
@@ -87,6 +89,8 @@ pub(crate) enum Command {
     Copy(CopyArgs),
     /// List, add, change and remove the keys that open a store
     Key(KeyArgs),
+    /// Sign in, test the way to the services, find missing permissions
+    Auth(AuthArgs),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  m365-backup completions bash > /etc/bash_completion.d/m365-backup"

@@ -1,5 +1,6 @@
 //! The commands: each reads its arguments, does its work through the crates below, and reports.
 
+pub(crate) mod auth;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod completions;

@@ -84,6 +84,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<Exit> {
         Command::Stats(args) => commands::stats::run(&context, args).await,
         Command::Copy(args) => commands::copy::run(&context, args).await,
         Command::Key(args) => commands::key::run(&context, args).await,
+        Command::Auth(args) => commands::auth::run(&context, args).await,
         Command::Completions { shell } => commands::completions::run(shell),
     }
 }

@@ -26,6 +26,7 @@ fn help_says_what_there_is_in_recorded_words() {
         "stats",
         "copy",
         "key",
+        "auth",
         "completions",
     ];
     for command in commands {

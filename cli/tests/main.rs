@@ -8,9 +8,12 @@
     reason = "tests"
 )]
 
+mod auth;
+mod canaries;
 mod care;
 mod demo;
 mod failures;
+mod find;
 mod help;
 mod history;
 mod interrupt;

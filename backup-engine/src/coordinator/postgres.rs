@@ -75,7 +75,12 @@ impl PostgresCoordinator {
     pub async fn connect(options: PostgresOptions) -> Result<Self> {
         let term = options.term;
         let connections = Connections::new(&options)?;
-        connections.batch(statements::SCHEMA).await?;
+        // Who may use the tables need not be allowed to create any.
+        let found = connections.query(statements::TABLES_THERE, &[]).await?;
+        let there = found.first().map(|row| get::<bool>(row, "there"));
+        if there.transpose()? != Some(true) {
+            connections.batch(statements::SCHEMA).await?;
+        }
         Ok(Self { connections, term })
     }
 

@@ -7,14 +7,14 @@ use backup_engine::{
     RunReport, Selection, Source, SyncCheck, Users,
 };
 use backup_store::catalog::{Service, Totals};
-use m365_auth::RetryPolicy;
+use m365_auth::Scheduler;
 use serde_json::json;
 
 use super::due::{Due, due};
 use super::{runs, sync_check};
 use crate::args::{BackupArgs, PartArgs};
 use crate::config::{Config, Users as ConfiguredUsers};
-use crate::connect::{Context, OpenStore, graph_client};
+use crate::connect::{Context, OpenStore, graph_client, scheduler};
 use crate::coordination::Seat;
 use crate::exit::Exit;
 use crate::failure::{Result, from_backup};
@@ -100,12 +100,16 @@ impl Backup<'_> {
         } = self;
         quota::refuse_if_full(&context.output, open, &config.quota).await?;
         let selection = selection(config, self.part)?;
-        let sources = sources(config, &selection)?;
+        let scheduler = scheduler();
+        let sources = sources(config, &selection, &scheduler)?;
         let check = self.sync_check().await?;
         let options = BackupOptions {
             sync_check: check,
             set: config.name.clone(),
             selection,
+            scheduler,
+            max_parallel: config.parallelism.max_parallel,
+            bandwidth: config.parallelism.bandwidth(),
             parallel_resources: config.parallelism.resources,
             requests_per_resource: config.parallelism.requests_per_resource,
             state_dir: self.seat.folder.clone(),
@@ -147,8 +151,12 @@ impl Backup<'_> {
     }
 }
 
-fn sources(config: &Config, selection: &Selection) -> Result<Vec<Arc<dyn Source>>> {
-    let graph = graph_client(config, RetryPolicy::none())?;
+fn sources(
+    config: &Config,
+    selection: &Selection,
+    scheduler: &Scheduler,
+) -> Result<Vec<Arc<dyn Source>>> {
+    let graph = graph_client(config, scheduler)?;
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     if selection.covers(&Service::Outlook) {
         sources.push(Arc::new(OutlookSource::new(graph.clone())));

@@ -26,14 +26,43 @@ pub(crate) struct Dues {
 }
 
 /// Returns when the set is due; every worker on every machine finds the same.
+///
+/// Reads the newest run records first, and no further back than to what answers both questions.
 pub(crate) async fn due(open: &OpenStore, config: &Config) -> Result<Dues> {
-    let runs = open.store.runs().await.map_err(open.failed("read"))?;
-    let own = runs.into_iter().filter(|run| run.set == config.name);
-    let runs = merge_runs(own);
+    let (hours, days) = (config.schedule.every_hours, config.sync_check.interval_days);
+    let now = open.store.environment().now();
+    let newest = open.store.newest_runs().await;
+    let mut newest = newest.map_err(open.failed("read"))?;
+    let (mut runs, mut parts): (Vec<RunRecord>, Vec<RunRecord>) = (Vec::new(), Vec::new());
+    loop {
+        let next = newest.next().await.map_err(open.failed("read"))?;
+        // The records of one run follow each other.
+        let goes_on = |run: &RunRecord| parts.last().is_none_or(|part| part.run == run.run);
+        if !next.as_ref().is_some_and(goes_on) {
+            runs.extend(merge_runs(parts.drain(..)));
+            if next.is_none() || is_told(&runs, hours, days, now) {
+                break;
+            }
+        }
+        parts.extend(next.filter(|run| run.set == config.name));
+    }
     Ok(Dues {
-        backup: backup(&runs, config.schedule.every_hours),
-        sync_check: sync_check(&runs, config.sync_check.interval_days),
+        backup: backup(&runs, hours),
+        sync_check: sync_check(&runs, days),
     })
+}
+
+/// Tells whether older runs can change nothing: what they would tell of is due anyway.
+fn is_told(runs: &[RunRecord], hours: u32, days: u32, now: Timestamp) -> bool {
+    let overdue = |hours: u64| {
+        let interval = Duration::from_secs(hours * 3600);
+        let started = runs.last().map(|run| run.started);
+        sync_check_due(None, started, Some(interval)).is_some_and(|due| due <= now)
+    };
+    let backed_up = matches!(backup(runs, hours), Due::At(_)) || overdue(hours.into());
+    let checked = |run: &RunRecord| run.drift.is_some_and(|drift| drift.repaired);
+    let checked = runs.iter().any(checked) || overdue(u64::from(days) * 24);
+    backed_up && (days == 0 || checked)
 }
 
 /// A backup is due so many hours after the start of the last that came to its end.

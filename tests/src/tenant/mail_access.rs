@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::mailbox::{Draft, Mailbox};
+use super::mailbox::{Draft, Mailbox, ROOT};
 use super::message::{Address, Attachment, Content, Flag, Importance, MessageView};
 use super::{EPOCH, MailboxKind, Tenant, ids};
 
@@ -93,6 +93,21 @@ impl Tenant {
                 .collect()
         };
         mailbox.map(info).unwrap_or_default()
+    }
+
+    /// Lists the folders of a mailbox that clients see, each by its id with the messages in it.
+    pub fn mail_folders(&self, user: &str) -> Vec<(String, u64)> {
+        let state = self.lock();
+        let mailbox = state.user(user).and_then(|user| user.mailbox.as_ref());
+        let shown = |mailbox: &Mailbox| {
+            let keys = mailbox.folders.keys().filter(|key| **key != ROOT);
+            keys.map(|key| {
+                let messages = mailbox.messages_in(*key).count() as u64;
+                (mailbox.folder_id(*key), messages)
+            })
+            .collect()
+        };
+        mailbox.map(shown).unwrap_or_default()
     }
 
     /// Counts the messages of a folder named by id or well-known name; 0 where there is none.

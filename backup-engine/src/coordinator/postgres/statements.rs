@@ -27,6 +27,10 @@ pub(super) const SCHEMA: &str = "
     );
     COMMIT;";
 
+/// The table that is created last.
+pub(super) const TABLES_THERE: &str =
+    "SELECT to_regclass('m365_backup.claim') IS NOT NULL AS there";
+
 pub(super) const ENTER: &str = "
     INSERT INTO m365_backup.worker (id, budget, entered, until)
     VALUES ($1, $2, clock_timestamp(), clock_timestamp() + $3::float8 * interval '1 second')
