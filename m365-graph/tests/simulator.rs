@@ -365,3 +365,54 @@ async fn the_feeds_of_a_mailbox_by_its_export_and_of_a_channel() {
     let new = tenant.add_channel_message(&team, &channel, "new", now);
     assert_eq!(told(posts(), Some(link)).await.0, [new.unwrap()]);
 }
+
+/// Follows a feed of a collection through additions and a removal.
+async fn follows<T: serde::de::DeserializeOwned + Send + std::fmt::Debug>(
+    tenant: &Tenant,
+    collection: &str,
+    feed: impl Fn() -> m365_graph::Result<Feed<T>>,
+) {
+    let add = || {
+        let time = json!({"dateTime": "2026-03-02T09:00:00", "timeZone": "UTC"});
+        tenant.put_object(collection, json!({"start": time, "end": time}))
+    };
+    let mut all: Vec<String> = (0..13).map(|_| add()).collect();
+    all.sort();
+    let (first, link) = told(feed().unwrap(), None).await;
+    assert_eq!(first, all, "{collection}");
+    assert!(tenant.remove_object(collection, &all[0]));
+    let new = add();
+    let (changes, link) = told(feed().unwrap(), Some(link)).await;
+    let mut wanted = [new, format!("-{}", all[0])];
+    wanted.sort();
+    assert_eq!(changes, wanted, "{collection}");
+    tenant.expire_collection_cursors(collection);
+    let error = feed().unwrap().page(Some(&link)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CursorReset, "{collection}");
+}
+
+#[tokio::test]
+async fn the_feeds_of_what_the_tenant_only_stores() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let user = &tenant.users()[0].id.clone();
+    let of = |rest: &str| format!("users/{user}/{rest}");
+    let begin = "2026-03-01T00:00:00";
+    let view = || client.calendar_view_feed(user, None, begin, "2026-04-01T00:00:00");
+    follows(&tenant, "groups", || client.groups_feed()).await;
+    follows(&tenant, "sites", || client.sites_feed()).await;
+    let items = || client.list_items_feed("s", "l");
+    follows(&tenant, "sites/s/lists/l/items", items).await;
+    let folders = || client.contact_folders_feed(user);
+    follows(&tenant, &of("contactFolders"), folders).await;
+    let contacts = || client.contacts_feed(user, None);
+    follows(&tenant, &of("contacts"), contacts).await;
+    let contacts = || client.contacts_feed(user, Some("f"));
+    follows(&tenant, &of("contactFolders/f/contacts"), contacts).await;
+    let events = || client.events_feed(user, Some("c"));
+    follows(&tenant, &of("calendars/c/events"), events).await;
+    follows(&tenant, &of("events"), view).await;
+    follows(&tenant, &of("todo/lists"), || client.todo_lists_feed(user)).await;
+    let tasks = || client.todo_tasks_feed(user, "l");
+    follows(&tenant, &of("todo/lists/l/tasks"), tasks).await;
+}

@@ -22,6 +22,7 @@
 pub(crate) mod answer;
 mod batch;
 pub(crate) mod call;
+mod collections;
 #[cfg(feature = "serve")]
 mod connect;
 pub(crate) mod content;

@@ -1,6 +1,7 @@
 //! Tenant: the whole state of the simulated Microsoft 365, shared by whoever holds a clone.
 
 pub(crate) mod app;
+pub(crate) mod collections;
 pub mod drive;
 mod drive_access;
 pub(crate) mod ids;
@@ -83,6 +84,8 @@ pub(crate) struct State {
     pub(crate) mail_uploads_opened: u64,
     /// Who wants to be told of changes.
     pub(crate) subscriptions: subscriptions::Subscriptions,
+    /// What is stored without rules of its own.
+    pub(crate) collections: collections::Collections,
     /// Teams with their channels.
     pub(crate) teams: teams::Teams,
     /// Sessions by which items are imported: the mailbox, and when they end.
@@ -122,6 +125,7 @@ impl Tenant {
             mail_uploads: BTreeMap::new(),
             mail_uploads_opened: 0,
             subscriptions: subscriptions::Subscriptions::default(),
+            collections: collections::Collections::default(),
             teams: teams::Teams::default(),
             imports: BTreeMap::new(),
             archives: BTreeMap::new(),

@@ -5,7 +5,7 @@ use http::Method;
 use crate::tenant::urls::Door;
 
 /// Segments that are spelled out in route names; everything else is `{id}`.
-const KEYWORDS: [&str; 62] = [
+const KEYWORDS: [&str; 74] = [
     "translateExchangeIds",
     "users",
     "mailboxSettings",
@@ -68,10 +68,22 @@ const KEYWORDS: [&str; 62] = [
     "getAllMessages",
     "onenote",
     "allChannels",
+    "contacts",
+    "contactFolders",
+    "calendars",
+    "events",
+    "calendarView",
+    "todo",
+    "lists",
+    "tasks",
+    "groups",
+    "members",
+    "sites",
+    "getAllSites",
 ];
 
 /// Collections: what follows one of them is an id, unless it is a function.
-const COLLECTIONS: [&str; 16] = [
+const COLLECTIONS: [&str; 24] = [
     "users",
     "mailfolders",
     "messages",
@@ -88,10 +100,24 @@ const COLLECTIONS: [&str; 16] = [
     "channels",
     "operations",
     "replies",
+    "contacts",
+    "contactfolders",
+    "calendars",
+    "events",
+    "lists",
+    "tasks",
+    "groups",
+    "sites",
 ];
 
 /// Functions that may follow a collection.
-const FUNCTIONS: [&str; 4] = ["delta", "createuploadsession", "$batch", "getallmessages"];
+const FUNCTIONS: [&str; 5] = [
+    "delta",
+    "createuploadsession",
+    "$batch",
+    "getallmessages",
+    "getallsites",
+];
 
 /// Names the route of a request.
 pub(crate) fn of(door: Door, method: &Method, segments: &[String], keys: &[String]) -> String {

@@ -136,7 +136,7 @@ fn lines(text: &str) -> String {
 }
 
 /// What the app of a new tenant may do.
-const ALL_PERMISSIONS: [&str; 17] = [
+const ALL_PERMISSIONS: [&str; 22] = [
     "User.Read.All",
     "MailboxSettings.Read",
     "Mail.ReadWrite",
@@ -154,4 +154,9 @@ const ALL_PERMISSIONS: [&str; 17] = [
     "Channel.ReadBasic.All",
     "ChannelMessage.Read.All",
     "Teamwork.Migrate.All",
+    "Group.Read.All",
+    "GroupMember.Read.All",
+    "Contacts.Read",
+    "Calendars.Read",
+    "Tasks.Read.All",
 ];
