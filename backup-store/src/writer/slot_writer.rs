@@ -96,7 +96,8 @@ impl SlotWriter {
 }
 
 impl Writer {
-    /// Publishes records in sets under a claim token that is given; everything they refer to must have been flushed before.
+    /// Publishes records in sets under a claim token that is given; everything they refer to must
+    /// have been flushed before.
     pub(crate) async fn publish_records(
         &self,
         token: u64,
