@@ -13,6 +13,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// The service asked to come back later.
     Throttled,
+    /// A limit that this program keeps did not let a request go; nothing was sent.
+    NotAdmitted,
+    /// The service took too long; the same call for less may succeed.
+    TimedOut,
     /// The service failed on its side, or the connection did; the same call may succeed later.
     Unavailable,
     /// The service refused: the credential, its permissions, or the request.
@@ -29,6 +33,8 @@ pub enum ErrorKind {
     Store,
     /// The backup journal on this machine failed.
     Journal,
+    /// What says who works on which resource cannot be reached or read.
+    Coordinator,
     /// A setting is missing or contradicts another.
     Configuration,
 }
@@ -75,7 +81,11 @@ impl Error {
 
     /// Tells whether the same call may succeed later without anyone changing anything.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Unavailable)
+        use ErrorKind::{NotAdmitted, Throttled, TimedOut, Unavailable};
+        matches!(
+            self.0.kind,
+            Throttled | NotAdmitted | TimedOut | Unavailable
+        )
     }
 
     /// Tells whether the lease of this run was ended by somebody else.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use backup_store::RunId;
-use backup_store::catalog::{Resource, ResourceId, Totals};
+use backup_store::catalog::{Alarm, Resource, ResourceId, Totals};
 
 use crate::report::{LeftOut, QuarantinedItem, ResourceReport, RunOutcome};
 
@@ -75,6 +75,12 @@ pub enum Event {
         wait: Duration,
         /// Why, in words.
         cause: String,
+    },
+    /// So much of a resource changed that somebody should look.
+    #[non_exhaustive]
+    MassChange {
+        /// What changed, and how much.
+        alarm: Alarm,
     },
     /// The run has ended.
     #[non_exhaustive]

@@ -1,26 +1,33 @@
 //! Job: one run of a backup set, from the lease on the store to the run record.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use backup_store::catalog::{
-    Drift, Resource, ResourceId, ResourceKind, RunRecord, SnapshotEntry, Totals, choose_parent,
+    Drift, Resource, ResourceId, ResourceKind, SnapshotEntry, Totals, choose_parent,
 };
-use backup_store::{RunId, SnapshotId, StopSignal, Store, Timestamp, WriterOptions};
+use backup_store::{RunId, SnapshotId, StopSignal, Store, WriterOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use m365_auth::QueueLimits;
 
+use crate::claims::{Claims, Hold, Taken, Verdict};
+use crate::coordinator::{Coordination, SharedRun, Standing, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
-use crate::gate::{Gate, GateContext, Pause};
+use crate::gate::{Gate, GateContext};
 use crate::journal::{Header, Journal, Place};
 use crate::mutant::{Mutant, mutated};
 use crate::options::BackupOptions;
 use crate::publish::Publisher;
 use crate::reader::Reader;
+use crate::record::TAKEN_OVER;
 use crate::report::{LeftOut, ResourceOutcome, ResourceReport, RunOutcome, RunReport};
 use crate::resource::{ResourceRun, RunContext};
-use crate::source::{Found, Owner, PauseScope, Source};
+use crate::source::{Found, Owner, Source};
+use crate::sync_check::SyncCheck;
+use crate::tasks::{Assigned, Desk, Next, Task};
 use crate::trees::Trees;
 use crate::view::View;
 
@@ -59,6 +66,14 @@ impl BackupJob {
         }
     }
 
+    pub(crate) fn options(&self) -> &BackupOptions {
+        &self.options
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Keeps the backup journal in memory, where it can fail (feature `fault-injection`).
     #[cfg(feature = "fault-injection")]
     #[must_use]
@@ -77,9 +92,31 @@ impl BackupJob {
     /// *Cancel safety*: may be dropped at any time. Earlier snapshots are as they were; pages that
     /// were committed are taken over by the next run from the same `state_dir`.
     pub async fn run(&self, observer: &dyn Observer, stop: &StopSignal) -> Result<RunReport> {
+        let mut entered = false;
+        let ended = self.run_to_end(observer, stop, &mut entered).await;
+        // Before it has the journal, it may be a second process under the name of the first.
+        if entered
+            && let Some(Coordination {
+                coordinator,
+                worker,
+                ..
+            }) = &self.options.coordination
+            && let Err(error) = coordinator.leave(worker).await
+        {
+            tracing::warn!(%error, "what this worker held is free when its claims run out");
+        }
+        ended
+    }
+
+    async fn run_to_end(
+        &self,
+        observer: &dyn Observer,
+        stop: &StopSignal,
+        entered: &mut bool,
+    ) -> Result<RunReport> {
         let mut fenced = 0;
         loop {
-            match self.run_under_lease(observer, stop).await {
+            match self.run_under_lease(observer, stop, entered).await {
                 // A prune did not wait for this writer. What is committed is taken over under a
                 // new lease, as after a crash; what prune removed is fetched again.
                 Err(error) if error.is_fenced() && fenced < FENCED_MAX => {
@@ -95,11 +132,12 @@ impl BackupJob {
         &self,
         observer: &dyn Observer,
         stop: &StopSignal,
+        entered: &mut bool,
     ) -> Result<RunReport> {
         let environment = self.store.environment().clone();
         let started = environment.now();
-        let run = RunId::random(&*environment)?;
         let (journal, headers) = self.open_journal().await?;
+        let (run, shared, options) = self.join(entered).await?;
         let adopts = headers
             .iter()
             .flat_map(|header| header.leases.iter().copied())
@@ -117,11 +155,18 @@ impl BackupJob {
             })
             .await?;
         observer.event(&Event::RunStarted { run });
+        if let Some(units) = self.options.max_parallel {
+            let mut limits = QueueLimits::default();
+            limits.units = units.max(1);
+            self.options.scheduler.set_limits(limits);
+        }
 
-        let (publisher, outbox) = Publisher::new(&writer, journal.clone(), observer);
+        let coordination = self.options.coordination.as_ref();
+        let claims = Claims::new(coordination, shared, self.store.id(), writer.claim_token());
+        let (publisher, outbox) = Publisher::new(&writer, journal.clone(), observer, &claims);
         let context = RunContext {
             run,
-            options: &self.options,
+            options: &options,
             store: &self.store,
             trees: Trees::new(writer.clone()),
             writer: &writer,
@@ -130,15 +175,28 @@ impl BackupJob {
             observer,
             stop,
             outbox,
+            claims: &claims,
         };
         let work = async {
             let found = self.work(&context, headers).await;
             drop(context);
             found
         };
-        let (found, published) = futures_util::try_join!(work, publisher.run())?;
+        let working = async { futures_util::try_join!(work, publisher.run()) };
+        let limiter = self.options.scheduler.limiter();
+        let (found, published) = tokio::select! {
+            biased;
+            done = working => done?,
+            () = claims.keep_alive() => return Err(Error::new(ErrorKind::Coordinator, "no end")),
+            never = self.options.bandwidth.keep(limiter, &*environment) => match never {},
+        };
 
-        let report = assemble(run, found, &published, stop.is_requested());
+        let mut report = assemble(run, found, &published, stop.is_requested());
+        report.alarms = self.alarms(&report).await?;
+        for alarm in &report.alarms {
+            let alarm = alarm.clone();
+            observer.event(&Event::MassChange { alarm });
+        }
         let record = self.record(&report, started, environment.now());
         writer.put_run(&record).await?;
         writer.end().await?;
@@ -156,9 +214,33 @@ impl BackupJob {
         Journal::open(&place, &self.store, self.store.offload().clone()).await
     }
 
-    /// Finds all owners, then works on their resources, several at once.
+    /// Begins a run, or joins the one that workers share: then its decisions are those of whoever
+    /// opened it.
+    async fn join(
+        &self,
+        entered: &mut bool,
+    ) -> Result<(RunId, Option<SharedRun>, Cow<'_, BackupOptions>)> {
+        let run = RunId::begin(self.store.environment().as_ref())?;
+        let mut options = Cow::Borrowed(&self.options);
+        let Some(coordination) = &self.options.coordination else {
+            return Ok((run, None, options));
+        };
+        *entered = true;
+        // Before the lease: what others do from now on is told with each claim.
+        let check = self.options.sync_check == SyncCheck::Repair;
+        let (store, set) = (self.store.id(), &self.options.set);
+        let shared = coordination.join(store, set, run, check).await?;
+        if let Some(shared) = shared {
+            options.to_mut().sync_check = match shared.sync_check {
+                true => SyncCheck::Repair,
+                false => SyncCheck::Off,
+            };
+        }
+        Ok((shared.map_or(run, |shared| shared.run), shared, options))
+    }
+
+    /// Finds what there is to do, then works on it, several resources at once.
     async fn work(&self, context: &RunContext<'_>, headers: Vec<Header>) -> Result<Worked> {
-        let owners = self.owners(context).await?;
         let journalled = headers
             .into_iter()
             .map(|header| (header.resource.clone(), header));
@@ -167,33 +249,24 @@ impl BackupJob {
             journalled: journalled.collect(),
             listing: context.writer.snapshots(),
         };
-        let pauses = self
-            .sources
-            .iter()
-            .map(|_| Pause::default())
-            .collect::<Vec<_>>();
-        let tasks = owners.into_iter().map(|(number, owner)| {
-            let pause = match self.sources[number].pause_scope() {
-                PauseScope::Service => pauses[number].clone(),
-                PauseScope::Resource => Pause::default(),
-            };
-            Task {
-                source: &*self.sources[number],
-                owner,
-                pause,
-            }
-        });
-        let ended = stream::iter(tasks)
-            .map(|task| Box::pin(start.resource(task)))
-            .buffer_unordered(self.options.parallel_resources.max(1))
-            .try_collect::<Vec<_>>()
-            .await?;
+        let desk = Desk::new(self.sources.iter().map(|source| &**source));
         let mut worked = Worked::default();
-        for end in ended {
-            match end {
-                Ended::Worked(report) => worked.reports.push(*report),
-                Ended::LeftOut(left_out) => worked.left_out.push(left_out),
-                Ended::NotStarted => worked.not_started += 1,
+        match context.claims.shared() {
+            Some((coordination, shared)) => {
+                if !shared.listed {
+                    let tasks = self.tasks(context, &desk).await?;
+                    let run = shared.run;
+                    desk.offer(context, (coordination, run), tasks).await?;
+                    if !context.stop.is_requested() {
+                        coordination.coordinator.set_listed(run).await?;
+                    }
+                }
+                self.work_on_shared(&start, &desk, shared.run, &mut worked)
+                    .await?;
+            }
+            None => {
+                let tasks = self.tasks(context, &desk).await?;
+                self.work_on_all(&start, tasks, &mut worked).await?;
             }
         }
         worked
@@ -202,15 +275,75 @@ impl BackupJob {
         Ok(worked)
     }
 
+    /// Works on every task; those that other workers hold come last, as they are let go.
+    async fn work_on_all(
+        &self,
+        start: &Start<'_>,
+        mut tasks: Vec<Task<'_>>,
+        worked: &mut Worked,
+    ) -> Result<()> {
+        let mut patient = false;
+        while !tasks.is_empty() {
+            let mut ended = stream::iter(tasks)
+                .map(|task| Box::pin(start.claimed(task, patient)))
+                .buffer_unordered(self.options.parallel_resources.max(1));
+            let mut held = Vec::new();
+            while let Some(end) = ended.try_next().await? {
+                worked.take(end, &mut held);
+            }
+            drop(ended);
+            tasks = held;
+            patient = true;
+        }
+        Ok(())
+    }
+
+    /// Works on what nobody else holds of a run, until all of it is done, here or elsewhere.
+    async fn work_on_shared(
+        &self,
+        start: &Start<'_>,
+        desk: &Desk<'_>,
+        run: RunId,
+        worked: &mut Worked,
+    ) -> Result<()> {
+        let next = async |ended: bool| {
+            if ended {
+                return Ok::<_, Error>(None);
+            }
+            let next = desk.next(start.context, run).await?;
+            let is_last = !matches!(next, Next::Task(_));
+            Ok(Some((next, is_last)))
+        };
+        let ended = stream::try_unfold(false, next)
+            .map_ok(|next| Box::pin(start.next(next)))
+            .try_buffer_unordered(self.options.parallel_resources.max(1));
+        let mut ended = std::pin::pin!(ended);
+        while let Some(end) = ended.try_next().await? {
+            worked.take(end, &mut Vec::new());
+        }
+        Ok(())
+    }
+
+    async fn tasks<'t>(
+        &'t self,
+        context: &RunContext<'_>,
+        desk: &Desk<'t>,
+    ) -> Result<Vec<Task<'t>>> {
+        let owners = self.owners(context).await?;
+        let task = |(number, owner)| desk.task(number, owner);
+        Ok(owners.into_iter().filter_map(task).collect())
+    }
+
     /// Returns the owners, each with the position of its source.
     async fn owners(&self, context: &RunContext<'_>) -> Result<Vec<(usize, Owner)>> {
         let directory = ResourceId::new("directory");
-        let gate = Gate::new(directory, 1, Pause::default(), context.gate_context());
         let mut owners = Vec::new();
         for (number, source) in self.sources.iter().enumerate() {
             if !self.options.selection.covers(&source.service()) {
                 continue;
             }
+            let charge = source.charge_of_owners();
+            let gate = Gate::new(directory.clone(), charge, 1, context.gate_context());
             let mut from = None;
             loop {
                 let list = || source.owners(&self.options.selection, from.as_ref());
@@ -227,34 +360,6 @@ impl BackupJob {
         }
         Ok(owners)
     }
-
-    fn record(&self, report: &RunReport, started: Timestamp, finished: Timestamp) -> RunRecord {
-        let resources = report.resources.iter();
-        let unchanged = resources
-            .clone()
-            .filter(|r| r.outcome == ResourceOutcome::Unchanged);
-        let failed = resources.clone().filter_map(|resource| {
-            let cause = resource.error.clone()?;
-            Some((resource.resource.id.clone(), cause))
-        });
-        let published = resources
-            .clone()
-            .filter(|r| r.outcome != ResourceOutcome::Unchanged);
-        RunRecord {
-            run: report.run,
-            set: self.options.set.clone(),
-            started,
-            finished,
-            outcome: report.outcome.to_catalog(),
-            totals: report.totals,
-            snapshots: published.filter_map(|resource| resource.snapshot).collect(),
-            unchanged: unchanged
-                .map(|resource| resource.resource.id.clone())
-                .collect(),
-            failed: failed.collect(),
-            drift: report.drift,
-        }
-    }
 }
 
 /// A run that is fenced more often than this ends; the next one goes on.
@@ -267,21 +372,18 @@ impl<'a> RunContext<'a> {
             observer: self.observer,
             stop: self.stop,
             limits: &self.options.retry,
+            scheduler: &self.options.scheduler,
         }
     }
 }
 
-/// One resource to come.
-struct Task<'a> {
-    source: &'a dyn Source,
-    owner: Owner,
-    pause: Pause,
-}
-
 /// How a task ended.
-enum Ended {
+enum Ended<'a> {
     Worked(Box<ResourceReport>),
     LeftOut(LeftOut),
+    Held(Task<'a>),
+    /// All of a shared run is done.
+    AllDone(Standing),
     NotStarted,
 }
 
@@ -291,6 +393,19 @@ struct Worked {
     reports: Vec<ResourceReport>,
     left_out: Vec<LeftOut>,
     not_started: usize,
+    standing: Option<Standing>,
+}
+
+impl Worked {
+    fn take<'a>(&mut self, end: Ended<'a>, held: &mut Vec<Task<'a>>) {
+        match end {
+            Ended::Worked(report) => self.reports.push(*report),
+            Ended::LeftOut(left_out) => self.left_out.push(left_out),
+            Ended::Held(task) => held.push(task),
+            Ended::AllDone(standing) => self.standing = Some(standing),
+            Ended::NotStarted => self.not_started += 1,
+        }
+    }
 }
 
 /// What the start of a resource needs: what is published, and what is journalled.
@@ -301,58 +416,141 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    async fn resource(&self, task: Task<'_>) -> Result<Ended> {
+    /// Works on what comes next in a shared run.
+    async fn next<'t>(&self, next: Next<'t>) -> Result<Ended<'t>> {
+        match next {
+            Next::Task(assigned) => self.resource(assigned).await,
+            Next::Done(standing) => Ok(Ended::AllDone(standing)),
+            Next::Stopped => Ok(Ended::NotStarted),
+        }
+    }
+
+    /// Works on a task as soon as nobody else does, or hands it back where that may take long.
+    async fn claimed<'t>(&self, task: Task<'t>, patient: bool) -> Result<Ended<'t>> {
+        let context = self.context;
+        let mut announced = false;
+        loop {
+            if context.stop.is_requested() {
+                return Ok(Ended::NotStarted);
+            }
+            match context
+                .claims
+                .take(Wanted::Resource(task.claimed_as()))
+                .await?
+            {
+                Taken::Held { hold, moved, .. } => {
+                    return self.resource(Assigned { task, hold, moved }).await;
+                }
+                Taken::Wait(_) | Taken::Done(_) if !patient => return Ok(Ended::Held(task)),
+                Taken::Done(_) => return Ok(Ended::NotStarted),
+                Taken::Wait(wait) => {
+                    if !std::mem::replace(&mut announced, true) {
+                        context.observer.event(&Event::Paused {
+                            resource: task.claimed_as(),
+                            wait,
+                            cause: "another worker has it".to_owned(),
+                        });
+                    }
+                    tokio::select! {
+                        biased;
+                        () = tokio::time::sleep(wait) => {}
+                        () = context.stop.requested() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn resource<'t>(&self, assigned: Assigned<'t>) -> Result<Ended<'t>> {
+        let Assigned { task, hold, moved } = assigned;
+        let (ended, verdict) = self.look_up(&task, &hold, moved).await?;
+        if let Some(verdict) = verdict {
+            self.context.claims.settle(&hold, &verdict).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Finds the resource and brings it up to date; returns what becomes of the claim, if that is
+    /// not decided by what was published.
+    async fn look_up<'t>(
+        &self,
+        task: &Task<'t>,
+        hold: &Hold,
+        moved: bool,
+    ) -> Result<(Ended<'t>, Option<Verdict>)> {
         let context = self.context;
         if context.stop.is_requested() {
-            return Ok(Ended::NotStarted);
+            return Ok((Ended::NotStarted, Some(Verdict::Left)));
         }
-        let id = ResourceId::of(&task.source.service(), &task.owner.id);
         let requests = context.options.requests_per_resource.max(1);
-        let gate = Gate::new(id, requests, task.pause.clone(), context.gate_context());
+        let charge = task.source.charge(&task.owner.id);
+        let gate = Gate::new(task.claimed_as(), charge, requests, context.gate_context());
         let resource = match gate.attempt(|| task.source.resource(&task.owner)).await {
             Ok(Found::Resource(resource)) => resource,
             Ok(Found::Nothing { reason }) => {
-                let service = task.source.service();
-                let owner = task.owner.principal_name;
-                let left_out = LeftOut {
-                    service,
-                    owner,
-                    reason,
-                };
-                let event = Event::ResourceLeftOut {
-                    left_out: left_out.clone(),
-                };
-                context.observer.event(&event);
-                return Ok(Ended::LeftOut(left_out));
+                return Ok((self.left_out(task, reason), Some(Verdict::Done)));
             }
-            Err(_) if context.stop.is_requested() => return Ok(Ended::NotStarted),
+            Err(_) if context.stop.is_requested() => {
+                return Ok((Ended::NotStarted, Some(Verdict::Left)));
+            }
             Err(error) => {
-                let report = Box::new(not_found(&task, &error));
+                let report = Box::new(not_found(task, &error));
                 context.observer.event(&Event::ResourceFinished {
                     report: report.clone(),
                 });
-                return Ok(Ended::Worked(report));
+                let verdict = Verdict::Failed(error.to_string());
+                return Ok((Ended::Worked(report), Some(verdict)));
             }
         };
+        let (id, charge) = (
+            resource.id.clone(),
+            task.source.charge(&resource.service_id),
+        );
         let reader = Reader {
             source: task.source,
-            gate,
+            gate: Gate::new(id, charge, requests, context.gate_context()),
             resource,
             requests,
+            page_sizes: Mutex::default(),
         };
-        let run = self.resume(reader).await?;
+        let run = self.resume(reader, hold, moved).await?;
         let report = Box::new(Box::pin(run.run()).await?);
+        if hold.is_lost() {
+            let reason = TAKEN_OVER.to_owned();
+            return Ok((self.left_out(task, reason), None));
+        }
         context.observer.event(&Event::ResourceFinished {
             report: report.clone(),
         });
-        Ok(Ended::Worked(report))
+        Ok((Ended::Worked(report), None))
+    }
+
+    fn left_out<'t>(&self, task: &Task<'t>, reason: String) -> Ended<'t> {
+        let left_out = LeftOut {
+            service: task.source.service(),
+            owner: task.owner.principal_name.clone(),
+            reason,
+        };
+        self.context.observer.event(&Event::ResourceLeftOut {
+            left_out: left_out.clone(),
+        });
+        Ended::LeftOut(left_out)
     }
 
     /// Opens the state of a resource: its newest snapshot, and what the journal adds to it.
-    async fn resume<'r>(&'r self, reader: Reader<'r>) -> Result<ResourceRun<'r>> {
+    async fn resume<'r>(
+        &'r self,
+        reader: Reader<'r>,
+        hold: &Hold,
+        moved: bool,
+    ) -> Result<ResourceRun<'r>> {
         let context = self.context;
         let id = reader.resource.id.clone();
-        let parent = choose_parent(&self.listing, &id).cloned();
+        let parent = if moved {
+            choose_parent(&context.writer.list_snapshots().await?, &id).cloned()
+        } else {
+            choose_parent(&self.listing, &id).cloned()
+        };
         let base = parent.as_ref().map(|entry| entry.id);
         context.outbox.continues(&id, base);
         let trees = context.trees.clone();
@@ -379,6 +577,9 @@ impl Start<'_> {
             pages_resumed = kept.len();
             // Rows of a lease are numbered on, so that a snapshot of it covers those before it.
             sequence = sequence.max(parent.as_ref().map_or(0, |p| p.snapshot.journal_sequence));
+        } else {
+            // What this run wrote under an earlier claim that it lost.
+            context.journal.cover(&header, u64::MAX >> 1).await?;
         }
         let resource = reader.resource.clone();
         context.observer.event(&Event::ResourceStarted {
@@ -386,7 +587,13 @@ impl Start<'_> {
             pages_resumed,
         });
         Ok(ResourceRun::new(
-            context, reader, view, header, parent, sequence,
+            context,
+            reader,
+            view,
+            header,
+            parent,
+            sequence,
+            hold.clone(),
         ))
     }
 
@@ -467,6 +674,7 @@ fn assemble(
         mut reports,
         left_out,
         not_started,
+        standing,
     } = worked;
     let mut totals = Totals::default();
     let mut quarantined = Vec::new();
@@ -505,5 +713,7 @@ fn assemble(
         totals,
         quarantined,
         drift,
+        alarms: Vec::new(),
+        standing,
     }
 }

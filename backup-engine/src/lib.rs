@@ -1,11 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+pub mod audit;
+mod bandwidth;
 mod change;
+mod claims;
+pub mod coordinator;
 pub mod error;
 pub mod events;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
 mod gate;
+mod history;
 mod job;
 mod journal;
 mod mutant;
@@ -13,6 +18,7 @@ pub mod options;
 mod page;
 mod publish;
 mod reader;
+mod record;
 pub mod report;
 mod resource;
 pub mod retention;
@@ -21,11 +27,15 @@ pub mod selection;
 pub mod source;
 pub mod sync_check;
 mod tally;
+mod tasks;
 mod trees;
 mod view;
 
+pub use bandwidth::BandwidthProfile;
+pub use coordinator::{Coordination, Coordinator};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, Observer, Silent};
+pub use history::merge_runs;
 pub use job::BackupJob;
 pub use options::{BackupOptions, RetryLimits};
 pub use report::{

@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use m365_auth::Scheduler;
+
+use crate::audit::AlarmThresholds;
+use crate::bandwidth::BandwidthProfile;
+use crate::coordinator::Coordination;
 use crate::selection::Selection;
 use crate::sync_check::SyncCheck;
 
@@ -13,7 +18,15 @@ pub struct BackupOptions {
     pub set: String,
     /// What is covered.
     pub selection: Selection,
-    /// How many resources are worked on at once.
+    /// Who decides what goes next; shared by all engines of a process, and by its limiter with the
+    /// transport of the clients.
+    pub scheduler: Scheduler,
+    /// How many units of work are under way at once, over all resources, instead of what the
+    /// scheduler was made with; four is what some products offer.
+    pub max_parallel: Option<usize>,
+    /// How much of the line is taken at which time of the day.
+    pub bandwidth: BandwidthProfile,
+    /// How many resources are open at once; the longest of them goes first.
     pub parallel_resources: usize,
     /// How many requests are in flight for one resource; Exchange allows four for a mailbox.
     pub requests_per_resource: usize,
@@ -33,6 +46,12 @@ pub struct BackupOptions {
     pub proofs_max: usize,
     /// When to try again, and when to stop trying.
     pub retry: RetryLimits,
+    /// Whether the selection is only a part of the set, as somebody asked; the run record says so.
+    pub part: bool,
+    /// How much change of a resource is alarming.
+    pub alarm: AlarmThresholds,
+    /// With whom the work is shared; `None` where nobody else works on this store.
+    pub coordination: Option<Coordination>,
 }
 
 impl Default for BackupOptions {
@@ -40,7 +59,10 @@ impl Default for BackupOptions {
         Self {
             set: "default".into(),
             selection: Selection::default(),
-            parallel_resources: 8,
+            scheduler: Scheduler::default(),
+            max_parallel: None,
+            bandwidth: BandwidthProfile::free(),
+            parallel_resources: 256,
             requests_per_resource: 4,
             state_dir: PathBuf::from(".m365-backup"),
             checkpoint_after: Duration::from_secs(5 * 60),
@@ -50,6 +72,9 @@ impl Default for BackupOptions {
             sync_check: SyncCheck::Off,
             proofs_max: 20,
             retry: RetryLimits::default(),
+            part: false,
+            alarm: AlarmThresholds::default(),
+            coordination: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use backup_store::{KeptUp, SnapshotId, Writer};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::claims::{Claims, Hold, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
 use crate::journal::{Header, Journal};
@@ -19,12 +20,22 @@ pub(crate) struct Prepared {
     pub(crate) header: Header,
     pub(crate) through: u64,
     pub(crate) snapshot: Snapshot,
+    pub(crate) hold: Hold,
+    /// What becomes of the claim once this is published; `None` for a stop on the way.
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// What goes through the outbox.
+#[derive(Debug)]
+enum Parcel {
+    Snapshot(Box<Prepared>),
+    Flush,
 }
 
 /// Where prepared snapshots are put.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    sender: mpsc::UnboundedSender<Prepared>,
+    sender: mpsc::UnboundedSender<Parcel>,
     bases: Bases,
 }
 
@@ -37,11 +48,19 @@ pub(crate) struct Publisher<'a> {
     writer: &'a Writer,
     journal: Journal,
     observer: &'a dyn Observer,
-    inbox: mpsc::UnboundedReceiver<Prepared>,
+    claims: &'a Claims<'a>,
+    inbox: mpsc::UnboundedReceiver<Parcel>,
     /// At most one snapshot of a resource: a newer one takes the place of an older one.
     waiting: BTreeMap<ResourceId, Prepared>,
-    published: HashMap<ResourceId, SnapshotId>,
+    published: HashMap<ResourceId, Published>,
     bases: Bases,
+}
+
+/// What this run has published of a resource last, and under which claim token.
+#[derive(Debug, Clone, Copy)]
+struct Published {
+    id: SnapshotId,
+    token: u64,
 }
 
 impl Outbox {
@@ -58,12 +77,19 @@ impl Outbox {
     }
 
     pub(crate) fn send(&self, prepared: Prepared) -> Result<()> {
-        self.sender.send(prepared).map_err(|_| {
+        let parcel = Parcel::Snapshot(Box::new(prepared));
+        self.sender.send(parcel).map_err(|_| {
             Error::new(
                 ErrorKind::Store,
                 "the snapshot could not be handed on: publishing has ended",
             )
         })
+    }
+
+    /// Asks to publish at once what is ready.
+    pub(crate) fn flush(&self) {
+        // Where publishing has ended, the next snapshot says so.
+        let _ = self.sender.send(Parcel::Flush);
     }
 }
 
@@ -73,6 +99,7 @@ impl<'a> Publisher<'a> {
         writer: &'a Writer,
         journal: Journal,
         observer: &'a dyn Observer,
+        claims: &'a Claims<'a>,
     ) -> (Self, Outbox) {
         let (sender, inbox) = mpsc::unbounded_channel();
         let bases = Bases::default();
@@ -80,6 +107,7 @@ impl<'a> Publisher<'a> {
             writer,
             journal,
             observer,
+            claims,
             inbox,
             waiting: BTreeMap::new(),
             published: HashMap::new(),
@@ -96,14 +124,16 @@ impl<'a> Publisher<'a> {
             tokio::select! {
                 // What happens depends on what came, never on a lot.
                 biased;
-                prepared = self.inbox.recv() => match prepared {
-                    Some(prepared) => {
+                parcel = self.inbox.recv() => match parcel {
+                    Some(Parcel::Snapshot(prepared)) => {
                         due.get_or_insert(Instant::now() + SET_OPEN_MAX);
-                        self.waiting.insert(prepared.header.resource.clone(), prepared);
+                        self.waiting.insert(prepared.header.resource.clone(), *prepared);
                         if self.waiting.len() < SET_MAX {
                             continue;
                         }
                     }
+                    Some(Parcel::Flush) if self.waiting.is_empty() => continue,
+                    Some(Parcel::Flush) => {}
                     None => break,
                 },
                 () = tokio::time::sleep_until(deadline) => {}
@@ -113,7 +143,10 @@ impl<'a> Publisher<'a> {
             due = None;
         }
         self.flush().await?;
-        Ok(self.published)
+        let ids = self.published.into_iter();
+        Ok(ids
+            .map(|(resource, published)| (resource, published.id))
+            .collect())
     }
 
     /// Does what a prune on another machine asks of writers at work, so that it need not wait.
@@ -133,9 +166,7 @@ impl<'a> Publisher<'a> {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        let mut prepared = std::mem::take(&mut self.waiting)
-            .into_values()
-            .collect::<Vec<_>>();
+        let mut prepared = self.take_held().await?;
         if prepared.is_empty() {
             return Ok(());
         }
@@ -149,17 +180,40 @@ impl<'a> Publisher<'a> {
             let Prepared {
                 mut header,
                 through,
+                hold,
+                verdict,
                 ..
             } = prepared;
-            self.published.insert(header.resource.clone(), id);
+            let token = hold.token();
+            let published = Published { id, token };
+            self.published.insert(header.resource.clone(), published);
             lock(&self.bases).remove(&header.resource);
             header.base = Some(id);
             self.journal.cover(&header, through).await?;
+            if let Some(verdict) = verdict {
+                self.claims.settle(&hold, &verdict).await?;
+            }
             self.observer.event(&Event::Checkpoint {
                 resource: header.resource,
             });
         }
         Ok(())
+    }
+
+    /// Takes what waits, but for what another worker has taken over: its state is newer.
+    async fn take_held(&mut self) -> Result<Vec<Prepared>> {
+        self.claims
+            .confirm(self.waiting.values().map(|it| &it.hold))
+            .await;
+        let waiting = std::mem::take(&mut self.waiting).into_values();
+        let (lost, held): (Vec<_>, Vec<_>) = waiting.partition(|it| it.hold.is_lost());
+        for prepared in lost {
+            lock(&self.bases).remove(&prepared.header.resource);
+            if let Some(verdict) = prepared.verdict {
+                self.claims.settle(&prepared.hold, &verdict).await?;
+            }
+        }
+        Ok(held)
     }
 
     /// Names as parent what this run itself has published of a resource: it was not yet known when
@@ -174,8 +228,10 @@ impl<'a> Publisher<'a> {
             header, snapshot, ..
         } in prepared
         {
-            let parent = self.published.get(&header.resource);
-            if let Some(parent) = parent.and_then(|id| listing.iter().find(|e| e.id == *id)) {
+            // Under another token it is from a claim that was lost in between.
+            let own = self.published.get(&header.resource);
+            let own = own.filter(|published| published.token == snapshot.token);
+            if let Some(parent) = own.and_then(|own| listing.iter().find(|e| e.id == own.id)) {
                 snapshot.parent = Some(parent.id);
                 snapshot.parent_hash = Some(parent.hash);
             }

@@ -1,12 +1,14 @@
 //! Reader: the calls of one resource, each through its gate, each tried as often as is allowed.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backup_store::Gatherer;
 use backup_store::catalog::{Cursor, Resource};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
+use m365_auth::PageSize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Gate;
@@ -20,6 +22,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) resource: Resource,
     pub(crate) gate: Gate<'a>,
     pub(crate) requests: usize,
+    /// Feeds whose pages were too large for the service.
+    pub(crate) page_sizes: Mutex<HashMap<String, PageSize>>,
 }
 
 /// What a call has brought.
@@ -47,10 +51,38 @@ impl<'a> Reader<'a> {
     /// Reads the page of a feed that starts at `cursor`.
     pub(crate) fn page(self: Arc<Self>, feed: Feed, cursor: Option<Cursor>) -> BoxFuture<'a, Step> {
         Box::pin(async move {
-            let read = || self.source.page(&self.resource, &feed, cursor.as_ref());
+            let read = || self.read(&feed, cursor.as_ref());
             let result = self.gate.attempt(read).await;
             Step::Page { feed, result }
         })
+    }
+
+    /// Reads a page once; one that takes the service too long is smaller the next time.
+    pub(crate) async fn read(&self, feed: &Feed, cursor: Option<&Cursor>) -> Result<Page> {
+        let wanted = self.page_sizes().get(&feed.id).and_then(PageSize::wanted);
+        let page = match wanted {
+            None => self.source.page(&self.resource, feed, cursor).await,
+            Some(items) => {
+                self.source
+                    .smaller_page(&self.resource, feed, cursor, items)
+                    .await
+            }
+        };
+        if page
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::TimedOut)
+        {
+            let mut sizes = self.page_sizes();
+            let size = sizes.entry(feed.id.clone());
+            size.or_insert(PageSize::new(PAGE_ITEMS)).too_large();
+        }
+        page
+    }
+
+    fn page_sizes(&self) -> MutexGuard<'_, HashMap<String, PageSize>> {
+        self.page_sizes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fetches what a page needs.
@@ -86,9 +118,16 @@ impl<'a> Reader<'a> {
         while items.peek().is_some() {
             batches.push(items.by_ref().take(size).collect::<Vec<_>>());
         }
-        let fetched = stream::iter(batches).map(|batch| self.fetch_batch(batch, into));
-        let fetched: Vec<_> = fetched.buffered(self.requests.max(1)).collect().await;
-        fetched.into_iter().flatten().collect()
+        let fetch = |(place, batch)| async move { (place, self.fetch_batch(batch, into).await) };
+        // More at once than may go: one that waits after a failure keeps no other from going.
+        let fetched = stream::iter(batches.into_iter().enumerate()).map(fetch);
+        let fetched = fetched.buffer_unordered(2 * self.requests.max(1));
+        let mut fetched: Vec<_> = fetched.collect().await;
+        fetched.sort_by_key(|(place, _)| *place);
+        fetched
+            .into_iter()
+            .flat_map(|(_, results)| results)
+            .collect()
     }
 
     /// Fetches one batch; what fails for the service's reasons is tried again, alone or together.
@@ -108,9 +147,10 @@ impl<'a> Reader<'a> {
                 Some(_) => Ok(results),
             }
         };
+        let bytes = batch.iter().map(announced).sum();
         let mut results = self
             .gate
-            .attempt(call)
+            .attempt_with(bytes, call)
             .await
             .unwrap_or_default()
             .into_iter();
@@ -137,11 +177,9 @@ impl<'a> Reader<'a> {
                 .next()
                 .unwrap_or_else(|| Err(no_answer()))
         };
-        match self.gate.attempt(call).await {
+        match self.gate.attempt_with(announced(item), call).await {
             Err(error) if error.kind() == ErrorKind::Item => Ok(self.refused(&error)),
-            Err(error)
-                if error.kind() == ErrorKind::Unavailable && self.gate.successes() > before =>
-            {
+            Err(error) if is_failure(error.kind()) && self.gate.successes() > before => {
                 Ok(self.refused(&error))
             }
             other => other,
@@ -155,6 +193,22 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+/// Returns how much of an item is in memory at once: a long one comes piece by piece.
+fn announced(item: &SeenItem) -> u64 {
+    item.size_bytes.unwrap_or(USUAL_BYTES).min(PIECE_BYTES)
+}
+
+fn is_failure(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::TimedOut)
+}
+
+/// How many items a page is taken to have before it is too large.
+const PAGE_ITEMS: u32 = 200;
+/// What an item takes in memory that does not say so: a usual message.
+const USUAL_BYTES: u64 = 128 << 10;
+/// *Source*: facts/performance.md 4.3.
+const PIECE_BYTES: u64 = 8 << 20;
 
 fn first_error(results: Vec<Result<Fetched>>) -> Option<Error> {
     results.into_iter().find_map(Result::err)

@@ -1,9 +1,11 @@
 //! Reports: how a run and each of its resources ended, in numbers that add up.
 
 use backup_store::catalog::{
-    Drift, Outcome, RepresentationKind, Resource, ResourceId, Service, Totals,
+    Alarm, Drift, Outcome, RepresentationKind, Resource, ResourceId, Service, Totals,
 };
 use backup_store::{RunId, SnapshotId};
+
+use crate::coordinator::Standing;
 
 /// Says how a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,4 +127,8 @@ pub struct RunReport {
     pub quarantined: Vec<QuarantinedItem>,
     /// The sum of all drift, if this run has checked every resource that it reached.
     pub drift: Option<Drift>,
+    /// The resources of which so much changed that somebody should look.
+    pub alarms: Vec<Alarm>,
+    /// How the whole run ended, of which this report tells a worker's part.
+    pub standing: Option<Standing>,
 }

@@ -4,6 +4,7 @@
 //! here is the state changed. Feeds are read page by page; a page is committed before the next one
 //! of its feed is asked for.
 
+mod remaining;
 mod settle;
 mod sync;
 
@@ -15,8 +16,12 @@ use backup_store::{Environment, Gatherer, RunId, Store, Writer};
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::FuturesUnordered;
+use m365_auth::Class;
 use tokio::time::Instant;
 
+use remaining::Remaining;
+
+use crate::claims::{Claims, Hold, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
 use crate::journal::{Edit, Entry, Header, Journal};
@@ -26,7 +31,7 @@ use crate::page::{self, PageWork};
 use crate::publish::{Outbox, Prepared};
 use crate::reader::{FetchedPage, Reader, Step};
 use crate::report::{QuarantinedItem, ResourceOutcome, ResourceReport};
-use crate::source::{Feed, FeedKind, Next, Page};
+use crate::source::{Change, Feed, FeedKind, Next, Page};
 use crate::trees::Trees;
 use crate::view::{ROUTE_GRAPH, View};
 
@@ -43,6 +48,7 @@ pub(crate) struct RunContext<'a> {
     pub(crate) observer: &'a dyn Observer,
     pub(crate) stop: &'a backup_store::StopSignal,
     pub(crate) outbox: Outbox,
+    pub(crate) claims: &'a Claims<'a>,
 }
 
 /// Works on one resource.
@@ -55,6 +61,7 @@ pub(crate) struct ResourceRun<'a> {
     pub(crate) parent: Option<SnapshotEntry>,
     /// Number of the last journal entry.
     pub(crate) sequence: u64,
+    hold: Hold,
     snapshots: u64,
     /// Whether this run has handed on a snapshot before, which the last one must supersede.
     has_sent: bool,
@@ -63,6 +70,8 @@ pub(crate) struct ResourceRun<'a> {
     since_checkpoint: Instant,
     started: backup_store::Timestamp,
     interrupted: bool,
+    /// What is still to come, as far as is known.
+    remaining: Remaining,
     /// What the synchronization check has found, if there was one.
     drift: Option<Drift>,
 }
@@ -77,6 +86,7 @@ impl<'a> ResourceRun<'a> {
         header: Header,
         parent: Option<SnapshotEntry>,
         sequence: u64,
+        hold: Hold,
     ) -> Self {
         Self {
             context,
@@ -85,6 +95,7 @@ impl<'a> ResourceRun<'a> {
             header,
             parent,
             sequence,
+            hold,
             snapshots: 0,
             has_sent: false,
             failures: BTreeMap::new(),
@@ -92,6 +103,7 @@ impl<'a> ResourceRun<'a> {
             since_checkpoint: Instant::now(),
             started: context.environment.now(),
             interrupted: false,
+            remaining: Remaining::default(),
             drift: None,
         }
     }
@@ -100,10 +112,15 @@ impl<'a> ResourceRun<'a> {
     ///
     /// *Errors*: only those that concern the whole run, of the store and of the journal.
     pub(crate) async fn run(mut self) -> Result<ResourceReport> {
+        self.reader.gate.set_class(match self.is_first() {
+            true => Class::First,
+            false => Class::Incremental,
+        });
         self.read_hierarchy().await?;
         self.find_well_known().await?;
         let feeds = self.feeds(FeedKind::Delta);
         self.read_passes(feeds).await?;
+        self.reader.gate.set_class(Class::Verification);
         self.synchronize().await?;
         self.finish().await
     }
@@ -134,7 +151,7 @@ impl<'a> ResourceRun<'a> {
     }
 
     fn stopped(&mut self) -> bool {
-        self.interrupted |= self.context.stop.is_requested();
+        self.interrupted |= self.context.stop.is_requested() || self.hold.is_lost();
         self.interrupted
     }
 
@@ -152,7 +169,8 @@ impl<'a> ResourceRun<'a> {
     }
 
     /// Reads feeds to their ends, several at once.
-    async fn read_feeds(&mut self, feeds: Vec<Feed>) -> Result<()> {
+    async fn read_feeds(&mut self, mut feeds: Vec<Feed>) -> Result<()> {
+        self.remaining.sort(&mut feeds);
         let mut queue = VecDeque::from(feeds);
         let mut steps = Steps::new();
         let mut ready = VecDeque::new();
@@ -214,12 +232,33 @@ impl<'a> ResourceRun<'a> {
             }
             Next::Gone => self.feed_is_gone(&feed).await.map(|()| None),
             next @ (Next::More(_) | Next::End(_)) => {
+                let ended = matches!(next, Next::End(_));
+                self.take_stock(&feed, &page.changes, ended);
                 let now = self.context.environment.now();
                 let into = self.gather();
                 let work = page::plan(&mut self.view, &feed, page.changes, &into, now).await?;
                 Ok(Some(self.reader.clone().content(feed, work, next, into)))
             }
         }
+    }
+
+    /// Tells the scheduler how much is still to come, now that a page is known.
+    fn take_stock(&mut self, feed: &Feed, changes: &[Change], ended: bool) {
+        let view = &self.view;
+        self.remaining
+            .announce(changes, |feed| view.cursor(feed).is_some());
+        self.remaining.shown(feed, changes.len(), ended);
+        let parent = self.parent.as_ref();
+        let before = parent.map_or(0, |entry| entry.snapshot.totals.seen);
+        let known = before + self.view.totals().seen;
+        let left = self.remaining.items(self.is_first(), known);
+        self.reader.gate.set_remaining(left);
+    }
+
+    /// Tells whether the resource was never read to its end.
+    fn is_first(&self) -> bool {
+        let parent = self.parent.as_ref();
+        parent.is_none_or(|entry| entry.snapshot.outcome == Outcome::Checkpoint)
     }
 
     /// Commits a page whose content is there, and asks for the next one.
@@ -327,20 +366,22 @@ impl<'a> ResourceRun<'a> {
 
     /// Hands a snapshot of the present state to the publisher.
     async fn publish(&mut self, outcome: Outcome) -> Result<()> {
-        if self.view.has_absent_containers() {
-            return Ok(()); // After they are settled.
+        if self.view.has_absent_containers() || self.hold.is_lost() {
+            return Ok(()); // After they are settled; or what another has taken over.
         }
         let snapshot = self.snapshot(outcome).await?;
         self.since_checkpoint = Instant::now();
-        self.send(snapshot)
+        self.send(snapshot, None)
     }
 
-    fn send(&mut self, snapshot: Snapshot) -> Result<()> {
+    fn send(&mut self, snapshot: Snapshot, verdict: Option<Verdict>) -> Result<()> {
         self.has_sent = true;
         self.context.outbox.send(Prepared {
             header: self.header.clone(),
             through: self.sequence,
             snapshot,
+            hold: self.hold.clone(),
+            verdict,
         })
     }
 
@@ -355,7 +396,7 @@ impl<'a> ResourceRun<'a> {
             set: self.context.options.set.clone(),
             run: self.context.run,
             outcome,
-            token: self.context.writer.claim_token(),
+            token: self.hold.token(),
             sequence: before + self.snapshots,
             parent: parent.map(|entry| entry.id),
             parent_hash: parent.map(|entry| entry.hash),
@@ -383,19 +424,26 @@ impl<'a> ResourceRun<'a> {
         } else {
             ResourceOutcome::Complete
         };
+        let verdict = self.verdict();
         let snapshot = self.snapshot(to_catalog(outcome)).await?;
         let changed = self.is_news(&snapshot);
-        if self.interrupted && self.view.has_absent_containers() {
-            // The journal knows what the snapshot could not say; the next run goes on from there.
+        if self.interrupted && self.view.has_absent_containers() || self.hold.is_lost() {
+            // The journal knows what the snapshot could not say; the next run goes on from there,
+            // unless another worker has published something newer.
             tracing::debug!(resource = %self.reader.resource.id, "nothing is published yet");
+            if self.hold.is_lost() {
+                self.context.outbox.leaves(&self.reader.resource.id);
+            }
+            self.context.claims.settle(&self.hold, &verdict).await?;
         } else if changed {
-            self.send(snapshot)?;
+            self.send(snapshot, Some(verdict))?;
         } else {
             self.context
                 .journal
                 .cover(&self.header, self.sequence)
                 .await?;
             self.context.outbox.leaves(&self.reader.resource.id);
+            self.context.claims.settle(&self.hold, &verdict).await?;
         }
         let outcome = match outcome {
             ResourceOutcome::Complete | ResourceOutcome::CompleteWithQuarantine if !changed => {
@@ -413,6 +461,15 @@ impl<'a> ResourceRun<'a> {
             error: self.failures.values().next().cloned(),
             resource: self.reader.resource.clone(),
         })
+    }
+
+    /// Returns what becomes of the claim.
+    fn verdict(&self) -> Verdict {
+        match self.failures.values().next() {
+            _ if self.interrupted => Verdict::Left,
+            Some(cause) => Verdict::Failed(cause.clone()),
+            None => Verdict::Done,
+        }
     }
 
     /// Tells whether a snapshot says anything that its parent does not.

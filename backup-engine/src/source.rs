@@ -14,6 +14,7 @@ use backup_store::catalog::{
     Container, Cursor, ItemKind, Representation, RepresentationKind, Resource, Service,
 };
 use backup_store::{Gatherer, Timestamp};
+use m365_auth::Charge;
 
 use crate::error::Result;
 use crate::selection::Selection;
@@ -27,9 +28,18 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// Returns the service that this source reads.
     fn service(&self) -> Service;
 
-    /// Says what must pause when the service throttles.
-    fn pause_scope(&self) -> PauseScope {
-        PauseScope::Resource
+    /// Says where the limiter counts the work on a resource or owner of that id, and what a refusal
+    /// of the service pauses.
+    ///
+    /// *Shape*: the path leads to the node that the service limits as one, so that its last name
+    /// stands for the resource; the requests themselves may be charged below it.
+    fn charge(&self, service_id: &str) -> Charge {
+        Charge::at([self.service().as_str(), service_id])
+    }
+
+    /// Says where the limiter counts the search for owners.
+    fn charge_of_owners(&self) -> Charge {
+        self.charge("directory")
     }
 
     /// Lists whoever may own a resource that `selection` covers, page by page.
@@ -60,6 +70,18 @@ pub trait Source: fmt::Debug + Send + Sync {
     async fn page(&self, resource: &Resource, feed: &Feed, cursor: Option<&Cursor>)
     -> Result<Page>;
 
+    /// Reads one page like [`page`](Self::page), with at most so many items where the service can be
+    /// asked for that.
+    async fn smaller_page(
+        &self,
+        resource: &Resource,
+        feed: &Feed,
+        cursor: Option<&Cursor>,
+        _items: u32,
+    ) -> Result<Page> {
+        self.page(resource, feed, cursor).await
+    }
+
     /// Returns the form in which [`fetch`](Self::fetch) brings the content.
     fn content_form(&self) -> RepresentationKind;
 
@@ -87,16 +109,6 @@ pub trait Source: fmt::Debug + Send + Sync {
 
     /// Tells whether a container is still there.
     async fn has_container(&self, resource: &Resource, container_id: &str) -> Result<bool>;
-}
-
-/// Says what a refusal of the service concerns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PauseScope {
-    /// The one resource.
-    Resource,
-    /// All resources of the service.
-    Service,
 }
 
 /// Someone, or something, that may own a resource.
@@ -215,6 +227,8 @@ pub enum Change {
 pub struct SeenContainer {
     /// Its record, but for the properties.
     pub container: Container,
+    /// How many items it holds, where the service says so; only the order of work depends on it.
+    pub items: Option<u64>,
     /// Its properties as the service gives them, as canonical JSON.
     pub properties: Vec<u8>,
 }

@@ -32,6 +32,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Chunks that one flush of a first backup indexes.
 const FLUSH_CHUNKS: u64 = 40_000;
 const LOOKUPS: u64 = 20_000;
+/// Chunks that are looked up together.
+const AT_ONCE: usize = 50;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
@@ -93,10 +95,18 @@ async fn index(chunks: u64, directory: &Path) -> Outcome<()> {
     let mut asked = 0u64;
     while at < chunks {
         let to = (at + FLUSH_CHUNKS).min(chunks);
-        // As a first backup does: is this chunk new? The filters answer, nothing else should.
-        asked += (at..to)
-            .filter(|number| may_hold(&store, &synthetic_id(*number)))
-            .count() as u64;
+        // As a first backup does: is this chunk new? Where the filters in memory cannot tell, it is
+        // looked up, which brings those back that a merge let go of.
+        for from in (at..to).step_by(AT_ONCE) {
+            let ids: Vec<ChunkId> = (from..to.min(from + AT_ONCE as u64))
+                .map(synthetic_id)
+                .filter(|id| may_hold(&store, id))
+                .collect();
+            asked += ids.len() as u64;
+            if places(&store, &ids).await?.iter().any(|found| *found > 0) {
+                return Err("a chunk is found before it is written".into());
+            }
+        }
         written += put_synthetic(&writer, at..to).await?;
         most = most.max(segments(&store).0);
         at = to;
@@ -152,7 +162,7 @@ async fn look_up(store: &Store, chunks: u64) -> Outcome<()> {
                 .collect();
             let began = Instant::now();
             let mut found = 0;
-            for ids in ids.chunks(50) {
+            for ids in ids.chunks(AT_ONCE) {
                 let some: Vec<usize> = places(store, ids).await?;
                 found += some.iter().filter(|places| **places > 0).count();
             }

@@ -12,6 +12,7 @@ mod retry;
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -122,6 +123,25 @@ pub trait Backend: fmt::Debug + Send + Sync {
     ///
     /// *Cancel safety*: when dropped, the object may or may not exist, whole.
     async fn put_new(&self, name: &ObjectName, bytes: Bytes) -> Result<Put>;
+
+    /// Tells whether [`put_new_file`](Self::put_new_file) is worth a try.
+    fn takes_files(&self) -> bool {
+        false
+    }
+
+    /// Creates an object, which must not exist yet, of a file of this machine that is whole, synced
+    /// and never written to again; once this returns, it is durable. The caller may delete the file
+    /// afterwards.
+    ///
+    /// `None`, which is what a backend without a better way answers, says that nothing was created:
+    /// the bytes are then put.
+    ///
+    /// *Errors*: those of [`put_new`](Self::put_new).
+    ///
+    /// *Cancel safety*: when dropped, the object may or may not exist, whole.
+    async fn put_new_file(&self, _name: &ObjectName, _file: &Path) -> Result<Option<Put>> {
+        Ok(None)
+    }
 
     /// Reads an object, or the given range of its bytes; a range beyond the end is cut short.
     ///

@@ -13,6 +13,7 @@ mod run;
 mod search;
 mod snapshot;
 mod snapshot_codec;
+mod words;
 
 #[cfg(test)]
 mod laws;
@@ -24,11 +25,13 @@ pub use container::{Container, ContainerKind};
 pub use item::{Item, ItemKey, ItemKind, ItemState, Representation, RepresentationKind};
 pub use note::RunNote;
 pub use resource::{Resource, ResourceId, ResourceKind, Service};
-pub use run::{Drift, RunRecord};
+pub use run::{Alarm, Drift, Findings, Gap, RunRecord};
+pub(crate) use search::Prepared;
 pub use search::{Filter, Found, Search, paths};
 pub use snapshot::{
     Cursor, Enumeration, FeedCursor, Outcome, Snapshot, SnapshotEntry, Totals, choose_parent,
 };
+pub(crate) use words::Words;
 
 /// Defines an open enumeration of names: known words as variants, any other kept as it is.
 macro_rules! names {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::catalog::samples::{container, item, resource};
 use crate::catalog::{
-    Browse, Item, ItemState, Outcome, Representation, RepresentationKind, RunRecord, Snapshot,
-    Totals,
+    Browse, Findings, Item, ItemState, Outcome, Representation, RepresentationKind, RunRecord,
+    Snapshot, Totals,
 };
 use crate::{
     Backend, ContentClass, CreateOptions, Environment, InlineOffload, KdfParams, MemoryBackend,
@@ -191,6 +191,7 @@ fn run_record(run: RunId, snapshots: Vec<SnapshotId>) -> RunRecord {
         unchanged: Vec::new(),
         failed: Vec::new(),
         drift: None,
+        findings: Findings::default(),
     }
 }
 

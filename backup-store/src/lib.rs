@@ -36,6 +36,7 @@ mod prune;
 mod reader;
 mod repair;
 mod rounds;
+mod runs;
 mod seal;
 mod slots;
 mod snapshots;
@@ -80,6 +81,7 @@ pub use self::repair::{
     Refetch, RepairOptions, RepairPhase, RepairPlan, RepairProgress, RepairReport, SnapshotRepair,
 };
 pub use self::rounds::RoundNumber;
+pub use self::runs::NewestRuns;
 pub use self::seal::FORMAT_VERSION;
 pub use self::snapshots::SnapshotListing;
 pub use self::stats::{

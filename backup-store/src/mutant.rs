@@ -21,6 +21,8 @@ pub enum Mutant {
     SpoolDeletedEarly,
     /// The last frame of a crashed spool is kept without being opened.
     TornTailAccepted,
+    /// A spool file is handed over to the backend before it was synced.
+    HandedOverUnsynced,
     /// A salt is drawn without regard to what it will seal.
     SaltIgnoresMessage,
     /// The nonce of a message is made from its place alone.
@@ -32,11 +34,12 @@ impl Mutant {
     /// Those that show when a nonce is watched.
     pub const OF_NONCES: [Self; 2] = [Self::SaltIgnoresMessage, Self::NonceIgnoresMessage];
     /// Those that a crash brings to light.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::SyncLeftOut,
         Self::SlotBeforePacks,
         Self::SpoolDeletedEarly,
         Self::TornTailAccepted,
+        Self::HandedOverUnsynced,
     ];
 
     /// Breaks this rule on the calling thread until the answer is dropped.

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! pack   header | block 0 | block 1 | … | table | padding | trailer
-//! spool  header | head 0, entries 0, block 0 | head 1, entries 1, block 1 | …
+//! spool  header | block 0 | block 1 | …
+//! frames head 0, entries 0 | head 1, entries 1 | …
 //! ```
 //!
 //! The header is clear; everything else is sealed under the key of the pack. While a pack is open
-//! it is an append-only spool file; the pack is a pure function of its finished spool.
+//! it is an append-only spool file with its frames beside it; the pack is a pure function of the two.
 
 pub(crate) mod layout;
+mod noise;
 pub(crate) mod reader;
 pub(crate) mod spool;
 pub(crate) mod spools;
+
+use bytes::{Bytes, BytesMut};
 
 use crate::backend::ObjectName;
 use crate::environment::Environment;
@@ -220,6 +224,12 @@ impl PackSealer {
     /// Opens a message; nothing tells why it fails.
     pub(crate) fn open_message(&self, role: Role, number: u32, sealed: &[u8]) -> Option<Vec<u8>> {
         self.messages.open(place(role, number), sealed)
+    }
+
+    /// Opens the message of a block where it lies.
+    pub(crate) fn open_block_message(&self, number: u32, sealed: BytesMut) -> Option<Bytes> {
+        self.messages
+            .open_in_place(place(Role::Block, number), sealed)
     }
 
     /// Padding that looks random to everyone without the key, and is the same each time.

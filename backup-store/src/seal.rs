@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
-use zstd::bulk::Compressor;
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -240,11 +240,26 @@ pub(crate) fn inflate(zstd: bool, data: &[u8], length: usize, limit: usize) -> O
         return None;
     }
     let plain = if zstd {
-        zstd::bulk::decompress(data, length).ok()?
+        let kept = decompressors().pop();
+        let mut decompressor = kept.map_or_else(Decompressor::new, Ok).ok()?;
+        let mut plain = Vec::with_capacity(length);
+        decompressor.decompress_to_buffer(data, &mut plain).ok()?;
+        let mut kept = decompressors();
+        if kept.len() < COMPRESSORS_KEPT {
+            kept.push(decompressor);
+        }
+        plain
     } else {
         data.to_vec()
     };
     (plain.len() == length).then_some(plain)
+}
+
+/// Decompressors that wait for the next block.
+static DECOMPRESSORS: Mutex<Vec<Decompressor<'static>>> = Mutex::new(Vec::new());
+
+fn decompressors() -> MutexGuard<'static, Vec<Decompressor<'static>>> {
+    DECOMPRESSORS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the size that an object of `bare` bytes is padded to.

@@ -1,15 +1,14 @@
-//! Where the byte layers and the catalog meet: snapshots in slots, run records, trees in packs.
+//! Where the byte layers and the catalog meet: snapshots in slots, trees in packs.
 
 use bytes::Bytes;
 
 use crate::backend::ObjectName;
-use crate::catalog::{ResourceId, RunRecord, Snapshot, SnapshotEntry};
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, RunId, SnapshotId, TreeRoot};
+use crate::catalog::{ResourceId, Snapshot, SnapshotEntry};
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, SnapshotId, TreeRoot};
 use crate::mutant::{Mutant, mutated};
-use crate::seal::ObjectKind;
 use crate::slots::{Slot, SlotListing};
-use crate::store::{Resolved, Store};
+use crate::store::Store;
 use crate::tree::{self, BoundaryKey, NodeSource, NodeStore};
 use crate::writer::{Gatherer, Writer};
 
@@ -48,25 +47,6 @@ impl Store {
         Ok(listing)
     }
 
-    /// Reads all run records, oldest first.
-    pub async fn runs(&self) -> Result<Vec<RunRecord>> {
-        let mut runs = Vec::new();
-        for info in self.backend().list("runs/").await? {
-            let plain = match self.get_object(ObjectKind::Run, &info.name).await {
-                Ok(plain) => plain,
-                Err(cause) if cause.kind() == ErrorKind::NotFound => continue,
-                Err(cause) => return Err(cause),
-            };
-            let run = RunRecord::decode(&plain).map_err(|cause| {
-                Error::damaged(format_args!("object {}", info.name), "its record")
-                    .with_source(cause)
-            })?;
-            runs.push(run);
-        }
-        runs.sort_by_key(|run| (run.started, run.run));
-        Ok(runs)
-    }
-
     /// Returns the tree of the empty map; it is the same for all maps of a store.
     pub fn empty_tree(&self) -> TreeRoot {
         TreeRoot {
@@ -89,11 +69,20 @@ impl Writer {
     /// Sets that cannot be read are left out, with a warning in the log: a parent is then chosen
     /// among the others.
     pub fn snapshots(&self) -> Vec<SnapshotEntry> {
-        let listing = SlotListing {
+        self.possible_parents(SlotListing {
             slots: self.listing().slots.clone(),
             damaged: Vec::new(),
-        };
-        let mut listing = decode_listing(self.store(), listing);
+        })
+    }
+
+    /// Lists the snapshots as [`snapshots`](Self::snapshots) does, by a listing made now: with
+    /// those that other writers have published since this one began.
+    pub async fn list_snapshots(&self) -> Result<Vec<SnapshotEntry>> {
+        Ok(self.possible_parents(self.store().list_slots().await?))
+    }
+
+    fn possible_parents(&self, slots: SlotListing) -> Vec<SnapshotEntry> {
+        let mut listing = decode_listing(self.store(), slots);
         let rounds = self.rounds();
         listing
             .snapshots
@@ -124,29 +113,15 @@ impl Writer {
             .iter()
             .map(|snapshot| Bytes::from(snapshot.encode()))
             .collect();
+        // A coordinator may have given a greater one than the lease.
+        let tokens = snapshots.iter().map(|snapshot| snapshot.token);
+        let token = tokens.fold(self.claim_token(), u64::max);
         if mutated(Mutant::SlotBeforePacks) {
-            let ids = self.publish_records(records).await?;
+            let ids = self.publish_records(token, records).await?;
             return self.flush().await.map(|()| ids);
         }
         self.flush().await?;
-        self.publish_records(records).await
-    }
-
-    /// Puts the record of a finished run.
-    pub async fn put_run(&self, run: &RunRecord) -> Result<()> {
-        let random = RunId::random(self.store().environment().as_ref())?;
-        let name = ObjectName::new(format!("runs/{}.{random}", run.run))?;
-        match self
-            .store()
-            .put_object(ObjectKind::Run, &name, run.encode())
-            .await?
-        {
-            Resolved::Ours => Ok(()),
-            Resolved::Other(_) => {
-                let words = format!("object {name}: the name of a new run record is taken");
-                Err(Error::new(ErrorKind::Conflict, words))
-            }
-        }
+        self.publish_records(token, records).await
     }
 
     /// Returns the tree of the empty map.

@@ -13,28 +13,54 @@ use backup_store::catalog::ResourceId;
 use backup_store::{Backend, ContentClass, ContentRef, ErrorKind, ObjectName, PackId, Store};
 use common::{World, noise, resource, snapshot};
 
-/// Puts three contents, committing after each; returns them with the spool's length after each.
-async fn spool_of_three(world: &World) -> (Vec<(ContentRef, Vec<u8>)>, Vec<u64>, PackId) {
+/// The files of an open pack.
+#[derive(Clone)]
+struct Spool {
+    pack: PackId,
+    blocks: Vec<u8>,
+    frames: Vec<u8>,
+}
+
+impl Spool {
+    fn read(world: &World, pack: PackId) -> Self {
+        let read = |end: &str| fs::read(world.spool().join(format!("{pack}.{end}"))).unwrap();
+        let (blocks, frames) = (read("spool"), read("frames"));
+        Self {
+            pack,
+            blocks,
+            frames,
+        }
+    }
+
+    /// Writes the files into the spool directory of a world, as a crash may leave them.
+    fn leave(&self, world: &World) {
+        fs::create_dir_all(world.spool()).unwrap();
+        for (end, bytes) in [("spool", &self.blocks), ("frames", &self.frames)] {
+            let path = world.spool().join(format!("{}.{end}", self.pack));
+            fs::write(path, bytes).unwrap();
+        }
+    }
+
+    /// Both lengths.
+    fn lengths(&self) -> [usize; 2] {
+        [self.blocks.len(), self.frames.len()]
+    }
+}
+
+/// Puts three contents, committing after each; returns them with the spool after each.
+async fn spool_of_three(world: &World) -> (Vec<(ContentRef, Vec<u8>)>, Vec<Spool>, PackId) {
     let writer = world.begin().await;
     let gatherer = writer.gather(&ResourceId::new("outlook:1"));
-    let (mut contents, mut lengths, mut packs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut contents, mut spools) = (Vec::new(), Vec::new());
     for seed in 0..3 {
         let bytes = noise(40 + usize::from(seed) * 30, seed);
         let content = gatherer.put(ContentClass::Text, &bytes).await.unwrap();
         contents.push((content, bytes));
-        packs = gatherer.commit().await.unwrap().packs;
-        lengths.push(fs::metadata(spool_file(world)).unwrap().len());
+        let packs = gatherer.commit().await.unwrap().packs;
+        spools.push(Spool::read(world, packs[0]));
     }
-    (contents, lengths, packs[0])
-}
-
-fn spool_file(world: &World) -> std::path::PathBuf {
-    let mut files = fs::read_dir(world.spool())
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    files
-        .find(|path| path.extension().is_some_and(|end| end == "spool"))
-        .unwrap()
+    let pack = spools[0].pack;
+    (contents, spools, pack)
 }
 
 async fn readable(store: &Store, content: &ContentRef, bytes: &[u8]) -> bool {
@@ -53,31 +79,54 @@ async fn readable(store: &Store, content: &ContentRef, bytes: &[u8]) -> bool {
 #[tokio::test]
 async fn whole_blocks_survive_a_crash_at_every_byte_of_the_spool() {
     let original = World::new().await;
-    let (contents, lengths, pack) = spool_of_three(&original).await;
-    let spool = fs::read(spool_file(&original)).unwrap();
-    let near = |cut: usize| lengths.iter().any(|end| cut.abs_diff(*end as usize) <= 2);
-    for cut in (0..=spool.len()).filter(|cut| cut % 5 == 0 || near(*cut)) {
-        // A copy of the store, and a spool that ends here.
+    let (contents, spools, pack) = spool_of_three(&original).await;
+    let whole = spools.last().unwrap();
+    let [blocks, frames] = whole.lengths();
+    let cuts = (0..=blocks).map(|cut| [cut, frames]);
+    let cuts = cuts.chain((0..=frames).map(|cut| [blocks, cut]));
+    let near = |cut: &[usize; 2]| {
+        let of = |spool: &Spool| (0..2).any(|file| cut[file].abs_diff(spool.lengths()[file]) <= 2);
+        spools[..2].iter().any(of)
+    };
+    for cut in cuts.filter(|cut| cut[0] % 5 == 0 && cut[1] % 5 == 0 || near(cut)) {
+        // A copy of the store, and a spool whose files end here.
         let world = original.copy().await;
-        fs::create_dir_all(world.spool()).unwrap();
-        fs::write(world.spool().join(format!("{pack}.spool")), &spool[..cut]).unwrap();
+        let mut spool = whole.clone();
+        spool.blocks.truncate(cut[0]);
+        spool.frames.truncate(cut[1]);
+        spool.leave(&world);
         let writer = world.begin().await;
-        for ((content, bytes), length) in contents.iter().zip(&lengths) {
-            let whole = cut as u64 >= *length;
-            assert_eq!(
-                readable(&world.store, content, bytes).await,
-                whole,
-                "cut at {cut}"
-            );
+        let survives = |spool: &Spool| (0..2).all(|file| cut[file] >= spool.lengths()[file]);
+        for ((content, bytes), spool) in contents.iter().zip(&spools) {
+            let found = readable(&world.store, content, bytes).await;
+            assert_eq!(found, survives(spool), "cut at {cut:?}");
         }
-        let any = cut as u64 >= lengths[0];
         assert_eq!(
             writer.packs_present(&[pack]).await.unwrap(),
-            any,
-            "cut at {cut}"
+            survives(&spools[0]),
+            "cut at {cut:?}"
         );
         let left = fs::read_dir(world.spool()).unwrap().count();
-        assert_eq!(left, 1, "only the lock is left of the spool, cut at {cut}");
+        assert_eq!(
+            left, 1,
+            "only the lock is left of the spool, cut at {cut:?}"
+        );
+        writer.end().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_file_of_a_spool_without_the_other_is_nothing() {
+    let original = World::new().await;
+    let (contents, spools, pack) = spool_of_three(&original).await;
+    for missing in ["spool", "frames"] {
+        let world = original.copy().await;
+        spools[2].leave(&world);
+        fs::remove_file(world.spool().join(format!("{pack}.{missing}"))).unwrap();
+        let writer = world.begin().await;
+        assert!(!readable(&world.store, &contents[0].0, &contents[0].1).await);
+        let left = fs::read_dir(world.spool()).unwrap().count();
+        assert_eq!(left, 1, "only the lock is left, without the {missing}");
         writer.end().await.unwrap();
     }
 }
@@ -85,22 +134,23 @@ async fn whole_blocks_survive_a_crash_at_every_byte_of_the_spool() {
 #[tokio::test]
 async fn a_flipped_byte_in_a_spool_keeps_the_blocks_before_it() {
     let original = World::new().await;
-    let (contents, lengths, pack) = spool_of_three(&original).await;
-    let spool = fs::read(spool_file(&original)).unwrap();
-    for at in (lengths[0] as usize..spool.len()).step_by(11) {
-        let world = original.copy().await;
-        fs::create_dir_all(world.spool()).unwrap();
-        let mut flipped = spool.clone();
-        flipped[at] ^= 1;
-        fs::write(world.spool().join(format!("{pack}.spool")), flipped).unwrap();
-        world.begin().await.end().await.unwrap();
-        for ((content, bytes), length) in contents.iter().zip(&lengths) {
-            let before = (at as u64) >= *length;
-            assert_eq!(
-                readable(&world.store, content, bytes).await,
-                before,
-                "flip at {at}"
-            );
+    let (contents, spools, _) = spool_of_three(&original).await;
+    for file in 0..2 {
+        let [first, last] = [&spools[0], &spools[2]].map(|spool| spool.lengths()[file]);
+        for at in (first..last).step_by(7) {
+            let world = original.copy().await;
+            let mut spool = spools[2].clone();
+            [&mut spool.blocks, &mut spool.frames][file][at] ^= 1;
+            spool.leave(&world);
+            world.begin().await.end().await.unwrap();
+            for ((content, bytes), spool) in contents.iter().zip(&spools) {
+                let before = at >= spool.lengths()[file];
+                assert_eq!(
+                    readable(&world.store, content, bytes).await,
+                    before,
+                    "flip at {at} of file {file}"
+                );
+            }
         }
     }
 }
@@ -108,12 +158,9 @@ async fn a_flipped_byte_in_a_spool_keeps_the_blocks_before_it() {
 #[tokio::test]
 async fn a_pack_that_was_uploaded_before_the_crash_is_uploaded_alike() {
     let original = World::new().await;
-    let (contents, _, pack) = spool_of_three(&original).await;
-    let spool = fs::read(spool_file(&original)).unwrap();
+    let (contents, spools, pack) = spool_of_three(&original).await;
     let world = original.copy().await;
-    let file = world.spool().join(format!("{pack}.spool"));
-    fs::create_dir_all(world.spool()).unwrap();
-    fs::write(&file, &spool).unwrap();
+    spools[2].leave(&world);
     world.begin().await.end().await.unwrap();
     let name = ObjectName::new(format!("packs/{}/{pack}", &pack.to_string()[..2])).unwrap();
     let uploaded = world.memory.get(&name, None).await.unwrap();
@@ -121,7 +168,7 @@ async fn a_pack_that_was_uploaded_before_the_crash_is_uploaded_alike() {
     for info in world.memory.list("segments/").await.unwrap() {
         world.memory.delete(&info.name).await.unwrap();
     }
-    fs::write(&file, &spool).unwrap();
+    spools[2].leave(&world);
     world.begin().await.end().await.unwrap();
     assert_eq!(world.memory.get(&name, None).await.unwrap(), uploaded);
     assert_eq!(world.memory.list("packs/").await.unwrap().len(), 1);
@@ -131,15 +178,13 @@ async fn a_pack_that_was_uploaded_before_the_crash_is_uploaded_alike() {
 #[tokio::test]
 async fn a_pack_whose_name_a_clone_took_is_sealed_anew() {
     let original = World::new().await;
-    let (contents, _, pack) = spool_of_three(&original).await;
-    let spool = fs::read(spool_file(&original)).unwrap();
+    let (contents, spools, pack) = spool_of_three(&original).await;
     let world = original.copy().await;
     let name = ObjectName::new(format!("packs/{}/{pack}", &pack.to_string()[..2])).unwrap();
     world
         .memory
         .tamper(&name, Some(bytes::Bytes::from_static(b"of the clone")));
-    fs::create_dir_all(world.spool()).unwrap();
-    fs::write(world.spool().join(format!("{pack}.spool")), &spool).unwrap();
+    spools[2].leave(&world);
     let writer = world.begin().await;
     assert!(!writer.packs_present(&[pack]).await.unwrap());
     for (content, bytes) in &contents {

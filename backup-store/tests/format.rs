@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backup_store::catalog::{
-    Container, ContainerKind, Item, ItemKey, ItemKind, ItemState, Outcome, Representation,
-    RepresentationKind, ResourceId, RunNote, RunRecord, Totals,
+    Container, ContainerKind, Findings, Item, ItemKey, ItemKind, ItemState, Outcome,
+    Representation, RepresentationKind, ResourceId, RunNote, RunRecord, Totals,
 };
 use backup_store::fault::{FaultPlan, SeededEnvironment, SimulatedDisk};
 use backup_store::{
@@ -189,6 +189,7 @@ async fn vector_store() -> (MemoryBackend, Store) {
         unchanged: vec![ResourceId::new("outlook:bob")],
         failed: vec![(ResourceId::new("outlook:eve"), "no licence".to_owned())],
         drift: None,
+        findings: Findings::default(),
     };
     writer.put_run(&run).await.unwrap();
     (memory, store)

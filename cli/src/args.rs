@@ -1,22 +1,26 @@
 //! The command line: every command, option and word of help, and nothing that acts on them.
 
+mod auth;
 mod backup;
 mod browse;
 mod care;
 mod global;
+mod history;
 mod key;
 mod restore;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(crate) use backup::{BackupArgs, InitArgs, SyncCheckArgs};
+pub(crate) use auth::{AuthArgs, AuthCommand, How, LoginArgs};
+pub(crate) use backup::{BackupArgs, InitArgs, PartArgs, SyncCheckArgs, WorkerArgs};
 pub(crate) use browse::{FindArgs, LsArgs, SnapshotFilter, SnapshotsArgs};
 pub(crate) use care::{
     CheckArgs, CopyArgs, PruneArgs, PruneHow, RepairArgs, RetentionArgs, RetentionCommand,
     StatsArgs,
 };
 pub(crate) use global::GlobalArgs;
+pub(crate) use history::{DiffArgs, PinArgs, PinCommand, PinnedArgs, ReportArgs, RunsArgs};
 pub(crate) use key::{AddKeyArgs, ChangeKeyArgs, KeepArgs, KeyArgs, KeyCommand, RemoveKeyArgs};
 pub(crate) use restore::{Conflict, RestoreArgs};
 
@@ -51,12 +55,20 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Back up what changed since the last run
     Backup(BackupArgs),
+    /// Do a part of a backup, together with other workers
+    Worker(WorkerArgs),
     /// Compare the whole tenant with the catalog, and repair what differs
     SyncCheck(SyncCheckArgs),
+    /// List what was run, and how it ended
+    Runs(RunsArgs),
+    /// Say what a run covered, and what is not protected
+    Report(ReportArgs),
     /// List the snapshots in a store
     Snapshots(SnapshotsArgs),
     /// List what is in a snapshot
     Ls(LsArgs),
+    /// Show what changed between two snapshots
+    Diff(DiffArgs),
     /// Search names, subjects, senders and recipients
     Find(FindArgs),
     /// Restore a mailbox or drive, or part of one
@@ -67,6 +79,8 @@ pub(crate) enum Command {
     Repair(RepairArgs),
     /// Show which snapshots are kept and why, or forget the others
     Retention(RetentionArgs),
+    /// Keep snapshots, or everything of a person, whatever retention says
+    Pin(PinArgs),
     /// Remove what nothing needs
     Prune(PruneArgs),
     /// Measure what a store holds and takes
@@ -75,6 +89,8 @@ pub(crate) enum Command {
     Copy(CopyArgs),
     /// List, add, change and remove the keys that open a store
     Key(KeyArgs),
+    /// Sign in, test the way to the services, find missing permissions
+    Auth(AuthArgs),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  m365-backup completions bash > /etc/bash_completion.d/m365-backup"
@@ -90,7 +106,7 @@ impl Command {
     pub(crate) fn stops_gracefully(&self) -> bool {
         matches!(
             self,
-            Self::Backup(_) | Self::SyncCheck(_) | Self::Restore(_)
+            Self::Backup(_) | Self::Worker(_) | Self::SyncCheck(_) | Self::Restore(_)
         )
     }
 }

@@ -2,19 +2,24 @@
 
 mod diagnose;
 mod network;
+mod operation;
 mod shape;
 mod tenant;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use backup_engine::BandwidthProfile;
 use backup_store::backend::BackendPlace;
 use serde::{Deserialize, Deserializer};
 
 use crate::failure::{Failure, Result};
+use crate::pins::path_beside;
+use shape::WordOr;
 
 pub(crate) use diagnose::nearest;
 pub(crate) use network::{Network, ProxyChoice};
+pub(crate) use operation::{Alarm, Coordinator, Limits, Quota, Schedule};
 pub(crate) use tenant::{App, CredentialChoice, Machine, Person, Tenant};
 
 /// The example that `init --write-config` writes; a test reads it back.
@@ -30,6 +35,9 @@ pub(crate) struct Config {
     pub(crate) state: Option<PathBuf>,
     pub(crate) passphrase: Option<SecretSource>,
     pub(crate) tenant: Tenant,
+    /// Whether `find` keeps a plaintext cache of names and addresses on this machine.
+    #[serde(default)]
+    pub(crate) browse_cache: bool,
     #[serde(default)]
     pub(crate) network: Network,
     #[serde(default)]
@@ -40,6 +48,17 @@ pub(crate) struct Config {
     pub(crate) sync_check: SyncCheck,
     #[serde(default)]
     pub(crate) retention: Retention,
+    #[serde(default)]
+    pub(crate) coordinator: Coordinator,
+    #[serde(default)]
+    pub(crate) schedule: Schedule,
+    #[serde(default)]
+    pub(crate) quota: Quota,
+    #[serde(default)]
+    pub(crate) alarm: Alarm,
+    /// Where the pins are: beside the config.
+    #[serde(skip)]
+    pub(crate) pins: PathBuf,
 }
 
 /// Which snapshots are kept; without any rule all are.
@@ -63,11 +82,34 @@ pub(crate) struct Retention {
 ///
 /// *Shape*: a table with exactly one key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(try_from = "WordOr<WrittenSource>")]
 pub(crate) enum SecretSource {
     File(PathBuf),
     Command(String),
     Env(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+enum WrittenSource {
+    File(PathBuf),
+    Command(String),
+    Env(String),
+}
+
+impl TryFrom<WordOr<WrittenSource>> for SecretSource {
+    type Error = &'static str;
+
+    fn try_from(source: WordOr<WrittenSource>) -> Result<Self, Self::Error> {
+        match source {
+            // Whoever wrote the secret itself here must not find it in a log too.
+            WordOr::Word(_) => Err("a secret is never written here: give { file = … } or \
+                                    { command = … } or { env = … }"),
+            WordOr::Table(WrittenSource::File(path)) => Ok(Self::File(path)),
+            WordOr::Table(WrittenSource::Command(command)) => Ok(Self::Command(command)),
+            WordOr::Table(WrittenSource::Env(name)) => Ok(Self::Env(name)),
+        }
+    }
 }
 
 /// Whose data, and what of it.
@@ -93,6 +135,38 @@ pub(crate) enum Users {
 pub(crate) struct Parallelism {
     pub(crate) resources: usize,
     pub(crate) requests_per_resource: usize,
+    /// Requests at once over all of them.
+    pub(crate) max_parallel: Option<usize>,
+    /// How much of the line is taken, from which time of the day on.
+    pub(crate) bandwidth: Vec<BandwidthSpan>,
+}
+
+/// From a time of the day on, in UTC, as `08:30`, so many bytes a second; none is no limit.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct BandwidthSpan {
+    pub(crate) from: String,
+    pub(crate) bytes_per_second: Option<u64>,
+}
+
+impl BandwidthSpan {
+    /// Reads the time as a minute of the day.
+    fn minute(&self) -> Option<u16> {
+        let (hour, minute) = self.from.split_once(':')?;
+        let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+        (hour < 24 && minute < 60).then_some(hour * 60 + minute)
+    }
+}
+
+impl Parallelism {
+    /// Returns the bandwidth by the time of the day.
+    pub(crate) fn bandwidth(&self) -> BandwidthProfile {
+        let spans = self.bandwidth.iter();
+        let spans = spans.filter_map(|span| Some((span.minute()?, span.bytes_per_second)));
+        spans.fold(BandwidthProfile::free(), |profile, (minute, rate)| {
+            profile.from(minute, rate)
+        })
+    }
 }
 
 /// How often the Data Synchronization Check is made.
@@ -122,8 +196,10 @@ impl Default for Selection {
 impl Default for Parallelism {
     fn default() -> Self {
         Self {
-            resources: 8,
+            resources: 256,
             requests_per_resource: 4,
+            max_parallel: None,
+            bandwidth: Vec::new(),
         }
     }
 }
@@ -135,6 +211,7 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let mut config = Self::parse(&text, &path.display().to_string())?;
+        config.pins = path_beside(path);
         let folder = path.parent().unwrap_or(Path::new(""));
         if let Some(BackendPlace::Directory(place)) = &mut config.store {
             *place = folder.join(&*place);
@@ -147,6 +224,7 @@ impl Config {
         }
         config.tenant.resolve(folder);
         config.network.resolve(folder);
+        config.coordinator.resolve(folder);
         Ok(config)
     }
 
@@ -171,16 +249,45 @@ impl Config {
                 "write users = \"all\", or users = [\"ada@contoso.example\"]",
             );
         }
-        let Parallelism {
-            resources,
-            requests_per_resource,
-        } = self.parallelism;
-        if !(1..=RESOURCES_MAX).contains(&resources)
-            || !(1..=REQUESTS_MAX).contains(&requests_per_resource)
+        let parallelism = &self.parallelism;
+        if !(1..=RESOURCES_MAX).contains(&parallelism.resources)
+            || !(1..=REQUESTS_MAX).contains(&parallelism.requests_per_resource)
+            || parallelism.max_parallel == Some(0)
         {
             return wrong(
                 "has a `parallelism` that is out of range",
-                "take 1 to 256 resources, and 1 to 16 requests for each",
+                "take 1 to 4096 resources, and 1 to 16 requests for each",
+            );
+        }
+        if let Some(span) = parallelism
+            .bandwidth
+            .iter()
+            .find(|span| span.minute().is_none())
+        {
+            return wrong(
+                &format!(
+                    "has a `bandwidth` from \"{}\", which is no time of the day",
+                    span.from
+                ),
+                "write it as \"08:30\"; it is in UTC",
+            );
+        }
+        if !CLAIM_SECONDS.contains(&self.coordinator.claim_seconds) {
+            return wrong(
+                "has a `coordinator.claim-seconds` that is out of range",
+                "take 2 to 3600 seconds",
+            );
+        }
+        if self.schedule.every_hours == 0 {
+            return wrong(
+                "has a `schedule.every-hours` of 0",
+                "take 1 or more hours, or leave it out",
+            );
+        }
+        if !self.quota.stored.is_sound() || !self.quota.logical.is_sound() {
+            return wrong(
+                "has a `quota` that cannot be meant",
+                "take GiB from 0 on, and soft-gib no greater than hard-gib",
             );
         }
         Ok(())
@@ -203,8 +310,11 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BackendPla
         .map_err(serde::de::Error::custom)
 }
 
+/// Shorter, and a busy machine loses what it works on; longer, and what a dead one left waits.
+const CLAIM_SECONDS: std::ops::RangeInclusive<u32> = 2..=3600;
+
 /// More mailboxes at once bring nothing: the tenant's own limits come first.
-const RESOURCES_MAX: usize = 256;
+const RESOURCES_MAX: usize = 4_096;
 
 /// The service allows four requests at once for a mailbox; drives take more.
 const REQUESTS_MAX: usize = 16;

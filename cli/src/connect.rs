@@ -17,7 +17,10 @@ use crate::output::Output;
 use crate::{platform, secrets};
 
 pub(crate) use backend::{create_backend, open_backend};
-pub(crate) use tenant::{Connection, Purpose, graph_client, graph_client_for_restore};
+pub(crate) use identity::{certificate, token_file, token_store};
+pub(crate) use tenant::{
+    Connection, Purpose, app, graph_client, graph_client_for_restore, scheduler, sign_in, transport,
+};
 #[cfg(feature = "demo")]
 pub(crate) use tenant::{Login, client};
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::exit::Exit;
 
 pub(crate) use engine::{from_backup, from_restore};
-pub(crate) use service::{from_auth, from_graph};
+pub(crate) use service::{from_auth, from_ews, from_graph};
 pub(crate) use store::{from_store, no_store};
 
 /// Shorthand for the result of anything in this program.

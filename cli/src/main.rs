@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod config;
 mod connect;
+mod coordination;
 #[cfg(feature = "demo")]
 mod demo;
 mod exit;
@@ -14,9 +15,11 @@ mod failure;
 mod interrupt;
 mod logging;
 mod output;
+mod pins;
 mod places;
 mod platform;
 mod progress;
+mod quota;
 mod secrets;
 mod snapshots;
 mod table;
@@ -64,7 +67,12 @@ async fn dispatch(cli: Cli, output: Output) -> Result<Exit> {
         Command::Demo(args) => demo::run(&context, args).await,
         Command::Init(args) => commands::init::run(&context, args).await,
         Command::Backup(args) => commands::backup::run(&context, args).await,
+        Command::Worker(args) => commands::worker::run(&context, args).await,
         Command::SyncCheck(args) => commands::sync_check::run(&context, args).await,
+        Command::Runs(args) => commands::runs::run(&context, args).await,
+        Command::Report(args) => commands::report::run(&context, args).await,
+        Command::Diff(args) => commands::diff::run(&context, args).await,
+        Command::Pin(args) => commands::pin::run(&context, args).await,
         Command::Snapshots(args) => commands::snapshots::run(&context, args).await,
         Command::Ls(args) => commands::ls::run(&context, args).await,
         Command::Find(args) => commands::find::run(&context, args).await,
@@ -76,6 +84,7 @@ async fn dispatch(cli: Cli, output: Output) -> Result<Exit> {
         Command::Stats(args) => commands::stats::run(&context, args).await,
         Command::Copy(args) => commands::copy::run(&context, args).await,
         Command::Key(args) => commands::key::run(&context, args).await,
+        Command::Auth(args) => commands::auth::run(&context, args).await,
         Command::Completions { shell } => commands::completions::run(shell),
     }
 }

@@ -45,12 +45,6 @@ impl Places {
             .map(|(_, container)| container)
     }
 
-    /// Returns the path of a folder.
-    pub(crate) fn path_of(&self, id: &str) -> &str {
-        let found = self.sorted.iter().find(|(_, container)| container.id == id);
-        found.map_or("", |(path, _)| path)
-    }
-
     /// Explains that there is nothing at `path`.
     pub(crate) fn nothing_at(path: &str) -> Failure {
         Failure::new(

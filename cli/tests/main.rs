@@ -8,11 +8,18 @@
     reason = "tests"
 )]
 
+mod auth;
+mod canaries;
 mod care;
 mod demo;
 mod failures;
+mod find;
 mod help;
+mod history;
 mod interrupt;
 mod kill;
+#[path = "../../backup-engine/tests/support/postgres.rs"]
+mod postgres;
 mod support;
 mod walkthrough;
+mod workers;

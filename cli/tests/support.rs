@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use m365_simulator::server::tls;
 use m365_simulator::{Server, Tenant, TenantSpec};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -31,14 +32,7 @@ pub(crate) struct Said {
 impl World {
     /// Makes a small tenant, a config for all of it, and no store yet.
     pub(crate) fn new(seed: u64) -> Self {
-        Self::of(TenantSpec {
-            seed,
-            users: 3,
-            messages_per_user: 24,
-            files_per_user: 6,
-            logical_bytes: 2 << 20,
-            ..TenantSpec::default()
-        })
+        Self::of(small(seed))
     }
 
     /// Makes a tenant as described.
@@ -55,6 +49,44 @@ impl World {
         fs::write(world.path("secret"), world.tenant().app().client_secret).unwrap();
         world.configure("store", "users = \"all\"");
         world
+    }
+
+    /// Makes a world that speaks TLS by a private authority, and knows the app by a certificate.
+    pub(crate) fn secured(seed: u64) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let tenant = Tenant::generate(small(seed)).unwrap();
+        let app = tls::Credential::generate().unwrap();
+        tenant.register_certificate(&app.certificate).unwrap();
+        let identity = tls::Identity::generate().unwrap();
+        let server = runtime.block_on(Server::start_tls(tenant, &identity));
+        let world = Self {
+            server: server.unwrap(),
+            folder: TempDir::new().unwrap(),
+            _runtime: runtime,
+        };
+        fs::write(world.path("passphrase"), "correct horse battery staple\n").unwrap();
+        fs::write(world.path("secret"), world.tenant().app().client_secret).unwrap();
+        fs::write(world.path("ca.pem"), identity.ca_pem()).unwrap();
+        fs::write(world.path("app.pem"), app.certificate).unwrap();
+        fs::write(world.path("app.key"), app.key).unwrap();
+        world.configure_with(
+            "client-certificate = 'app.pem'\nclient-key = 'app.key'",
+            "[network]\nproxy = 'none'\nca-file = 'ca.pem'",
+        );
+        world
+    }
+
+    /// Writes a config for everybody: how the app proves itself, and further tables.
+    pub(crate) fn configure_with(&self, proof: &str, tables: &str) {
+        let (urls, app) = (self.server.urls(), self.tenant().app());
+        let text = format!(
+            "name = 'test'\nstore = 'store'\nstate = 'state'\n\
+             passphrase = {{ file = 'passphrase' }}\n\n\
+             [tenant]\nid = '{}'\nclient-id = '{}'\n{proof}\n\
+             cloud = {{ login = '{}', graph = '{}', ews = '{}' }}\n\n{tables}\n",
+            app.tenant_id, app.client_id, urls.login, urls.graph, urls.ews,
+        );
+        fs::write(self.path("set.toml"), text).unwrap();
     }
 
     /// Makes a world whose store is created already.
@@ -125,6 +157,17 @@ impl World {
         let mut found = files(&self.path(store).join("packs"));
         found.sort();
         found
+    }
+}
+
+fn small(seed: u64) -> TenantSpec {
+    TenantSpec {
+        seed,
+        users: 3,
+        messages_per_user: 24,
+        files_per_user: 6,
+        logical_bytes: 2 << 20,
+        ..TenantSpec::default()
     }
 }
 

@@ -1,12 +1,17 @@
 //! Replays every seed, and damaged forms of every seed, on stable.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "test code; the long form takes its seed from the environment"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use backup_store::catalog::{
-    Container, ContainerKind, Drift, Item, ItemKey, ItemKind, ItemState, Outcome, Resource,
-    ResourceId, ResourceKind, RunNote, RunRecord, Service, Snapshot, Totals,
+    Container, ContainerKind, Drift, Findings, Item, ItemKey, ItemKind, ItemState, Outcome,
+    Resource, ResourceId, ResourceKind, RunNote, RunRecord, Service, Snapshot, Totals,
 };
 use backup_store::{ChunkId, RunId, Timestamp, TreeRoot};
 use m365_fuzz::{STORED, TARGETS, parser};
@@ -49,14 +54,28 @@ fn damaged(seed: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
 
 #[test]
 fn every_seed_and_its_damaged_forms_are_survived() {
-    let mut inputs = 0;
+    survive(MUTATIONS, 1);
+}
+
+#[test]
+#[ignore = "the long form: M365_FUZZ_SEED=7 cargo test --release -p m365-fuzz -- --ignored many --nocapture"]
+fn many_damaged_forms_of_every_seed_are_survived() {
+    let seed = std::env::var("M365_FUZZ_SEED").ok();
+    survive(
+        MUTATIONS * 300,
+        seed.map_or(1, |seed| seed.parse().unwrap()),
+    );
+}
+
+fn survive(mutations: u64, seed_of_damage: u64) {
+    let mut inputs = 0u64;
     for (name, target) in TARGETS {
         let seeds = seeds(name);
         assert!(!seeds.is_empty(), "{name} has no seeds");
-        let mut random = fastrand::Rng::with_seed(1);
+        let mut random = fastrand::Rng::with_seed(seed_of_damage);
         for seed in &seeds {
             target(seed);
-            for _ in 0..MUTATIONS {
+            for _ in 0..mutations {
                 target(&damaged(seed, &mut random));
                 inputs += 1;
             }
@@ -190,6 +209,7 @@ fn run_record(at: Timestamp) -> RunRecord {
             stale: 1,
             ..Drift::default()
         }),
+        findings: Findings::default(),
     }
 }
 

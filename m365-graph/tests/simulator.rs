@@ -1,17 +1,23 @@
 //! Stories against the simulated tenant, signed in for real, without a socket.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::cast_possible_wrap,
+    reason = "tests"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use m365_auth::{
     Body, CachedTokenProvider, Cloud, Environment, RetryPolicy, Secret, ServiceTransport,
     SystemEnvironment, TokenClient, Transport,
 };
 use m365_graph::{
-    Change, DeltaLink, DeltaNext, DriveClient, DriveItem, ErrorKind, GraphClient, GraphOptions,
-    Mail, NewAttachment, UploadOptions,
+    Change, DeltaLink, DeltaNext, DriveClient, DriveItem, ErrorKind, Feed, GraphClient,
+    GraphOptions, Mail, NewAttachment, UploadOptions,
 };
 use m365_simulator::{Tenant, TenantSpec};
 use serde_json::json;
@@ -278,4 +284,135 @@ async fn a_revoked_token_is_renewed_unnoticed() {
     client.users_page(None).await.unwrap();
     tenant.revoke_tokens();
     client.users_page(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_deferred_upload_and_a_drifting_office_file() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let user = tenant.users()[0].id.clone();
+    let drive = client.user_drive(&user).await.unwrap();
+    let drive = client.drive(&drive.id);
+    let root = drive.root().await.unwrap();
+    let wish = || UploadOptions {
+        size: 700_000,
+        defer_commit: true,
+        ..UploadOptions::default()
+    };
+    let content = || Body::from(vec![7; 700_000]);
+    let made = drive.upload(&root.id, "late.docx", wish(), content()).await;
+    assert_eq!(made.unwrap().size, Some(700_000));
+    tenant.set_office_drift(true);
+    let other = drive
+        .upload(&root.id, "other.docx", wish(), content())
+        .await;
+    assert!(
+        other.unwrap().size > Some(700_000),
+        "the service has added to it"
+    );
+}
+
+/// Follows a feed from a link to its end; returns the ids it told, those removed marked.
+async fn told<T: serde::de::DeserializeOwned + Send>(
+    feed: Feed<T>,
+    from: Option<DeltaLink>,
+) -> (Vec<String>, DeltaLink) {
+    let pages: Vec<_> = feed.page_size(4).pages(from).try_collect().await.unwrap();
+    let Some(DeltaNext::End(link)) = pages.last().map(|page| page.next.clone()) else {
+        panic!("the feed has no end");
+    };
+    let ids = |change: &Change<T>| match change {
+        Change::Upserted(entity) => entity.raw()["id"].as_str().unwrap().to_owned(),
+        Change::Removed { id, .. } => format!("-{id}"),
+    };
+    let mut told: Vec<String> = pages
+        .iter()
+        .flat_map(|page| page.changes.iter().map(ids))
+        .collect();
+    told.sort();
+    told.dedup();
+    (told, link)
+}
+
+#[tokio::test]
+async fn the_feeds_of_a_mailbox_by_its_export_and_of_a_channel() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let user = tenant.users()[0].id.clone();
+    let mailbox = format!("MBX:{user}@{}", tenant.app().tenant_id);
+    let folders = || client.mailbox_folders_feed(&mailbox).unwrap();
+    let (all, link) = told(folders(), None).await;
+    assert!(all.len() >= 8, "{all:?}");
+    let new = tenant.add_folder(&user, "inbox", "new", false).unwrap();
+    assert_eq!(told(folders(), Some(link)).await.0, [new]);
+
+    let inbox = client.mail(&user).folder("inbox").await.unwrap();
+    let items = || client.mailbox_items_feed(&mailbox, &inbox.id).unwrap();
+    let (all, link) = told(items(), None).await;
+    assert_eq!(all.len(), tenant.count_messages(&user, "inbox"));
+    tenant.delete_message(&user, &all[0]);
+    assert_eq!(told(items(), Some(link)).await.0, [format!("-{}", all[0])]);
+
+    let (team, channel) = tenant.add_team("Plans");
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+    for number in 0..9 {
+        tenant.add_channel_message(&team, &channel, "hello", now - 100 + number);
+    }
+    tenant.add_channel_message(&team, &channel, "of last year", now - 400 * 86_400);
+    let posts = || client.channel_messages_feed(&team, &channel).unwrap();
+    let (all, link) = told(posts(), None).await;
+    assert_eq!(all.len(), 9, "of the last eight months");
+    let new = tenant.add_channel_message(&team, &channel, "new", now);
+    assert_eq!(told(posts(), Some(link)).await.0, [new.unwrap()]);
+}
+
+/// Follows a feed of a collection through additions and a removal.
+async fn follows<T: serde::de::DeserializeOwned + Send + std::fmt::Debug>(
+    tenant: &Tenant,
+    collection: &str,
+    feed: impl Fn() -> m365_graph::Result<Feed<T>>,
+) {
+    let add = || {
+        let time = json!({"dateTime": "2026-03-02T09:00:00", "timeZone": "UTC"});
+        tenant.put_object(collection, json!({"start": time, "end": time}))
+    };
+    let mut all: Vec<String> = (0..13).map(|_| add()).collect();
+    all.sort();
+    let (first, link) = told(feed().unwrap(), None).await;
+    assert_eq!(first, all, "{collection}");
+    assert!(tenant.remove_object(collection, &all[0]));
+    let new = add();
+    let (changes, link) = told(feed().unwrap(), Some(link)).await;
+    let mut wanted = [new, format!("-{}", all[0])];
+    wanted.sort();
+    assert_eq!(changes, wanted, "{collection}");
+    tenant.expire_collection_cursors(collection);
+    let error = feed().unwrap().page(Some(&link)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CursorReset, "{collection}");
+}
+
+#[tokio::test]
+async fn the_feeds_of_what_the_tenant_only_stores() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let user = &tenant.users()[0].id.clone();
+    let of = |rest: &str| format!("users/{user}/{rest}");
+    let begin = "2026-03-01T00:00:00";
+    let view = || client.calendar_view_feed(user, None, begin, "2026-04-01T00:00:00");
+    follows(&tenant, "groups", || client.groups_feed()).await;
+    follows(&tenant, "sites", || client.sites_feed()).await;
+    let items = || client.list_items_feed("s", "l");
+    follows(&tenant, "sites/s/lists/l/items", items).await;
+    let folders = || client.contact_folders_feed(user);
+    follows(&tenant, &of("contactFolders"), folders).await;
+    let contacts = || client.contacts_feed(user, None);
+    follows(&tenant, &of("contacts"), contacts).await;
+    let contacts = || client.contacts_feed(user, Some("f"));
+    follows(&tenant, &of("contactFolders/f/contacts"), contacts).await;
+    let events = || client.events_feed(user, Some("c"));
+    follows(&tenant, &of("calendars/c/events"), events).await;
+    follows(&tenant, &of("events"), view).await;
+    follows(&tenant, &of("todo/lists"), || client.todo_lists_feed(user)).await;
+    let tasks = || client.todo_tasks_feed(user, "l");
+    follows(&tenant, &of("todo/lists/l/tasks"), tasks).await;
 }

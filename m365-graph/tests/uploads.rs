@@ -227,3 +227,52 @@ async fn a_service_that_takes_nothing_is_given_up() {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Transport);
     assert_eq!(lines(&seen).len(), 7);
 }
+
+/// Uploads by a session whose commit is a request of its own.
+async fn deferred(
+    replies: Vec<Reply>,
+    content: Body,
+    size: usize,
+) -> (Result<Entity<DriveItem>>, common::Seen) {
+    let options = GraphOptions {
+        retry: RetryPolicy::none(),
+        upload_fragment_bytes: UNIT,
+        ..GraphOptions::default()
+    };
+    let (client, seen) = scripted_with(options, replies);
+    let wish = UploadOptions {
+        size: size as u64,
+        defer_commit: true,
+        ..UploadOptions::default()
+    };
+    let drive = client.drive("d");
+    (drive.upload("p", "a.bin", wish, content).await, seen)
+}
+
+#[tokio::test]
+async fn a_deferred_file_is_made_by_a_request_without_a_body() {
+    let content = vec![1; UNIT + 5];
+    let replies = vec![session(), expects(&["327680-"]), expects(&[]), done()];
+    let (result, seen) = deferred(replies, streamed(&content), content.len()).await;
+    assert_eq!(result.unwrap().id, "new");
+    assert_eq!(body(&seen, 0)["deferCommit"], true);
+    assert_eq!(lines(&seen)[3], "POST /up?t=canary");
+    assert!(seen.lock().unwrap()[3].body().is_empty());
+    assert_eq!(header(&seen, 3, "authorization"), None);
+}
+
+#[tokio::test]
+async fn a_deferred_file_whose_answer_was_lost_is_found_and_a_refused_one_is_not_made() {
+    let content = vec![1; 9];
+    let mut hash = QuickXorHash::new();
+    hash.update(&content);
+    let hashes = json!({"quickXorHash": hash.finish_base64()});
+    let found = json!({"id": "made", "size": 9, "file": {"hashes": hashes}});
+    let replies = vec![session(), expects(&[]), Reply::Broken, json(200, &found)];
+    let (result, _) = deferred(replies, streamed(&content), 9).await;
+    assert_eq!(result.unwrap().id, "made");
+    let replies = vec![session(), expects(&[]), text(409, ""), text(204, "")];
+    let (result, seen) = deferred(replies, streamed(&content), 9).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(lines(&seen)[3].starts_with("DELETE "));
+}

@@ -22,12 +22,14 @@
 pub(crate) mod answer;
 mod batch;
 pub(crate) mod call;
+mod collections;
 #[cfg(feature = "serve")]
 mod connect;
 pub(crate) mod content;
 mod directory;
 pub(crate) mod drives;
 pub(crate) mod ews;
+mod exchange;
 mod graph;
 mod limits;
 mod login;
@@ -35,6 +37,8 @@ mod loopback;
 pub(crate) mod mail;
 mod permissions;
 pub(crate) mod route_name;
+mod subscriptions;
+mod teams;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(feature = "serve")]
@@ -206,6 +210,7 @@ fn answer(call: &Call) -> Answer {
         Door::Content if call.keys().first() == Some(&"mailupload") => {
             mail::attachments::session(call)
         }
+        Door::Content if call.keys().first() == Some(&"api") => exchange::import(call),
         Door::Content => content::route(call),
     };
     let mut answer = outcome.unwrap_or_else(|refusal| refusal.into_answer(call));

@@ -1,6 +1,7 @@
 //! Tenant: the whole state of the simulated Microsoft 365, shared by whoever holds a clone.
 
 pub(crate) mod app;
+pub(crate) mod collections;
 pub mod drive;
 mod drive_access;
 pub(crate) mod ids;
@@ -11,6 +12,8 @@ mod oddity;
 pub(crate) mod people;
 pub(crate) mod public_folders;
 pub(crate) mod sign_ins;
+pub(crate) mod subscriptions;
+pub(crate) mod teams;
 pub(crate) mod uploads;
 pub(crate) mod urls;
 
@@ -28,6 +31,7 @@ pub use mail_access::{MessageInfo, NewMessage};
 pub use message::{Address, Attachment, Flag, Importance};
 pub use oddity::Oddity;
 pub use people::{MailboxKind, UserInfo, UserState};
+pub use subscriptions::LifecycleEvent;
 pub use urls::Urls;
 
 /// Seconds since 1970 of the first moment of every tenant: 2026-11-01T00:00:00Z.
@@ -78,8 +82,20 @@ pub(crate) struct State {
     /// Attachments on their way in, by the token of their session.
     pub(crate) mail_uploads: BTreeMap<String, uploads::Upload>,
     pub(crate) mail_uploads_opened: u64,
+    /// Who wants to be told of changes.
+    pub(crate) subscriptions: subscriptions::Subscriptions,
+    /// What is stored without rules of its own.
+    pub(crate) collections: collections::Collections,
+    /// Teams with their channels.
+    pub(crate) teams: teams::Teams,
+    /// Sessions by which items are imported: the mailbox, and when they end.
+    pub(crate) imports: BTreeMap<String, (String, SystemTime)>,
+    /// Folders that were archived away, with the user in whose mailbox they are now.
+    pub(crate) archives: BTreeMap<String, String>,
     /// What is odd about single messages and items, by their ids.
     pub(crate) oddities: BTreeMap<String, Oddity>,
+    /// Whether SharePoint writes its own properties into Office files.
+    pub(crate) office_drift: bool,
     /// Bytes that each drive holds.
     pub(crate) drive_quota: u64,
     /// Limits, and what was used of them.
@@ -108,7 +124,13 @@ impl Tenant {
             ews: public_folders::Ews::new(seed),
             mail_uploads: BTreeMap::new(),
             mail_uploads_opened: 0,
+            subscriptions: subscriptions::Subscriptions::default(),
+            collections: collections::Collections::default(),
+            teams: teams::Teams::default(),
+            imports: BTreeMap::new(),
+            archives: BTreeMap::new(),
             oddities: BTreeMap::new(),
+            office_drift: false,
             drive_quota: DRIVE_QUOTA,
             usage: crate::throttling::Usage::default(),
             faults: FaultPlan::default(),

@@ -21,6 +21,16 @@ pub struct Throttling {
     pub sharepoint_units_per_day: Option<u64>,
     /// Resource units of the directory per app in ten seconds.
     pub directory_units: Option<u64>,
+    /// Writes to the directory per app in two and a half minutes.
+    pub directory_writes: Option<u64>,
+    /// Requests about one team in a second.
+    pub team_requests: Option<u64>,
+    /// Requests for messages of channels and chats in a second.
+    pub team_messages: Option<u64>,
+    /// Other reads of teams in a second.
+    pub team_reads: Option<u64>,
+    /// Requests to OneNote per app in a minute; refused without saying for how long.
+    pub onenote_requests: Option<u64>,
 }
 
 impl Throttling {
@@ -44,6 +54,11 @@ impl Throttling {
             sharepoint_units_per_minute: Some(minute),
             sharepoint_units_per_day: Some(day),
             directory_units: Some(directory),
+            directory_writes: Some(3_000),
+            team_requests: Some(4),
+            team_messages: Some(20),
+            team_reads: Some(30),
+            onenote_requests: Some(240),
         }
     }
 }
@@ -73,6 +88,11 @@ pub(crate) enum Gauge {
     SharePointMinute,
     SharePointDay,
     Directory,
+    DirectoryWrites,
+    Team,
+    TeamMessages,
+    TeamReads,
+    OneNote,
 }
 
 impl Gauge {
@@ -83,6 +103,9 @@ impl Gauge {
             Self::SharePointMinute => 60,
             Self::SharePointDay => 86_400,
             Self::Directory => 10,
+            Self::DirectoryWrites => 150,
+            Self::Team | Self::TeamMessages | Self::TeamReads => 1,
+            Self::OneNote => 60,
         })
     }
 
@@ -93,6 +116,11 @@ impl Gauge {
             Self::SharePointMinute => limits.sharepoint_units_per_minute,
             Self::SharePointDay => limits.sharepoint_units_per_day,
             Self::Directory => limits.directory_units,
+            Self::DirectoryWrites => limits.directory_writes,
+            Self::Team => limits.team_requests,
+            Self::TeamMessages => limits.team_messages,
+            Self::TeamReads => limits.team_reads,
+            Self::OneNote => limits.onenote_requests,
         }
     }
 }

@@ -75,10 +75,7 @@ impl ResourceRun<'_> {
         let mut containers = HashSet::new();
         let mut cursor = None;
         loop {
-            let read = || {
-                let reader = &self.reader;
-                reader.source.page(&reader.resource, feed, cursor.as_ref())
-            };
+            let read = || self.reader.read(feed, cursor.as_ref());
             let page = match self.reader.gate.attempt(read).await {
                 Ok(page) => page,
                 Err(error) => return self.fail(&feed.id, error).map(|()| None),

@@ -141,6 +141,10 @@ pub(super) fn page_error(cause: GraphError) -> Result<Page> {
 /// Turns an error of the client into one of the engine.
 pub(super) fn error(cause: GraphError) -> Error {
     let kind = match cause.kind() {
+        Kind::Throttled if is_ours(&cause) => ErrorKind::NotAdmitted,
+        Kind::Service if cause.status().is_some_and(|status| status.as_u16() == 504) => {
+            ErrorKind::TimedOut
+        }
         Kind::Throttled => ErrorKind::Throttled,
         Kind::Connect | Kind::Transport | Kind::Service => ErrorKind::Unavailable,
         Kind::NotFound => ErrorKind::NotFound,
@@ -152,6 +156,13 @@ pub(super) fn error(cause: GraphError) -> Error {
     Error::new(kind, cause.to_string())
         .with_retry_after(wait)
         .with_source(cause)
+}
+
+/// Tells whether our own limiter refused the request, and nothing was sent.
+fn is_ours(cause: &GraphError) -> bool {
+    let source = std::error::Error::source(cause);
+    let refusal = source.and_then(|source| source.downcast_ref::<m365_auth::Error>());
+    refusal.is_some_and(|error| error.kind() == m365_auth::ErrorKind::NotAdmitted)
 }
 
 /// Turns an error that concerns one item into one of the engine: some are the item's own.

@@ -9,13 +9,14 @@ use backup_store::catalog::{
     ResourceId, ResourceKind, Service,
 };
 use backup_store::{ContentClass, Gatherer};
+use m365_auth::Charge;
 use m365_graph::{DriveItem, Entity, ErrorKind as GraphErrorKind, GraphClient};
 use serde_json::Value;
 
 use super::graph;
 use super::{
-    Change, Feed, FeedKind, Fetched, Found, Owner, OwnerPage, Page, PauseScope, Scope,
-    SeenContainer, SeenItem, Source,
+    Change, Feed, FeedKind, Fetched, Found, Owner, OwnerPage, Page, Scope, SeenContainer, SeenItem,
+    Source,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::selection::Selection;
@@ -39,9 +40,12 @@ impl Source for OneDriveSource {
         Service::OneDrive
     }
 
-    /// SharePoint counts requests of an application in a tenant, not in a drive.
-    fn pause_scope(&self) -> PauseScope {
-        PauseScope::Service
+    fn charge(&self, service_id: &str) -> Charge {
+        self.client.drive(service_id).lane()
+    }
+
+    fn charge_of_owners(&self) -> Charge {
+        self.client.directory_lane()
     }
 
     async fn owners(&self, selection: &Selection, from: Option<&Cursor>) -> Result<OwnerPage> {
@@ -276,6 +280,7 @@ fn container(folder: &Entity<DriveItem>) -> SeenContainer {
             modified: graph::optional_time(modified(folder)),
             properties: None,
         },
+        items: None,
         properties: properties(&raw, FOLDER_COUNTS),
     }
 }

@@ -9,7 +9,8 @@ use backup_store::catalog::{
     ResourceId, ResourceKind, Service,
 };
 use backup_store::{ContentClass, Gatherer};
-use m365_graph::mail::{MailFolder, Message, Recipient};
+use m365_auth::Charge;
+use m365_graph::mail::{Mail, MailFolder, Message, Recipient};
 use m365_graph::{Entity, ErrorKind as GraphErrorKind, GraphClient};
 use serde_json::Value;
 
@@ -40,6 +41,14 @@ impl OutlookSource {
 impl Source for OutlookSource {
     fn service(&self) -> Service {
         Service::Outlook
+    }
+
+    fn charge(&self, service_id: &str) -> Charge {
+        self.client.mail(service_id).lane()
+    }
+
+    fn charge_of_owners(&self) -> Charge {
+        self.client.directory_lane()
     }
 
     async fn owners(&self, selection: &Selection, from: Option<&Cursor>) -> Result<OwnerPage> {
@@ -106,7 +115,27 @@ impl Source for OutlookSource {
     ) -> Result<Page> {
         match feed.kind {
             FeedKind::Hierarchy => self.folder_page(resource, cursor).await,
-            FeedKind::Delta => self.message_page(resource, feed, cursor).await,
+            FeedKind::Delta => {
+                let mail = self.client.mail(&resource.service_id);
+                self.message_page(mail, resource, feed, cursor).await
+            }
+        }
+    }
+
+    async fn smaller_page(
+        &self,
+        resource: &Resource,
+        feed: &Feed,
+        cursor: Option<&Cursor>,
+        items: u32,
+    ) -> Result<Page> {
+        match feed.kind {
+            FeedKind::Hierarchy => self.folder_page(resource, cursor).await,
+            FeedKind::Delta => {
+                let mail = self.client.mail(&resource.service_id);
+                let mail = mail.with_page_size(items);
+                self.message_page(mail, resource, feed, cursor).await
+            }
         }
     }
 
@@ -175,11 +204,11 @@ impl OutlookSource {
 
     async fn message_page(
         &self,
+        mail: Mail,
         resource: &Resource,
         feed: &Feed,
         cursor: Option<&Cursor>,
     ) -> Result<Page> {
-        let mail = self.client.mail(&resource.service_id);
         let Some(from) = graph::link(&self.client, cursor) else {
             return Ok(graph::reset());
         };
@@ -309,6 +338,7 @@ fn container(folder: &Entity<MailFolder>) -> SeenContainer {
             modified: None,
             properties: None,
         },
+        items: folder.raw().get("totalItemCount").and_then(Value::as_u64),
         properties: graph::canonical(folder.raw(), FOLDER_COUNTS),
     }
 }

@@ -203,6 +203,7 @@ impl State {
                 modified: None,
                 properties: None,
             },
+            items: None,
             properties: b"{}".to_vec(),
         })
     }

@@ -1,6 +1,7 @@
 //! Bandwidth: holds a backend to so many bytes a second in each direction.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -96,6 +97,18 @@ impl Backend for BandwidthBackend {
             up.take(bytes.len()).await;
         }
         self.inner.put_new(name, bytes).await
+    }
+
+    fn takes_files(&self) -> bool {
+        self.up.is_none() && self.inner.takes_files()
+    }
+
+    async fn put_new_file(&self, name: &ObjectName, file: &Path) -> Result<Option<Put>> {
+        match self.up {
+            // What goes out is counted: the bytes are put.
+            Some(_) => Ok(None),
+            None => self.inner.put_new_file(name, file).await,
+        }
     }
 
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes> {

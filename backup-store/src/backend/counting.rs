@@ -36,7 +36,8 @@ pub struct BackendCounts {
     pub delete: RequestCount,
 }
 
-/// Counts what passes; clones share the counts. A probe is not counted.
+/// Counts what passes; clones share the counts. A probe is not counted; files are put by their
+/// bytes, which are.
 #[derive(Debug, Clone)]
 pub struct CountingBackend {
     inner: Arc<dyn Backend>,

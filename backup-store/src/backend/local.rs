@@ -28,6 +28,8 @@ static NEXT_STAGED: AtomicU64 = AtomicU64::new(0);
 /// Directories cannot be synced on Windows through the standard library: durability of a new name
 /// is up to the file system there, and unproven.
 ///
+/// A file that is handed over is linked to its name likewise, or copied from another file system.
+///
 /// A crash can leave files in `.staging`; they are never read.
 #[derive(Debug, Clone)]
 pub struct LocalBackend {
@@ -96,6 +98,19 @@ impl Backend for LocalBackend {
         .await
     }
 
+    fn takes_files(&self) -> bool {
+        true
+    }
+
+    async fn put_new_file(&self, name: &ObjectName, file: &Path) -> Result<Option<Put>> {
+        let (name, file) = (name.clone(), file.to_path_buf());
+        self.run(move |root| {
+            let path = root.join(name.as_str());
+            put_new_file(root, &path, &file).map_err(|cause| failed(&path, cause))
+        })
+        .await
+    }
+
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes> {
         let name = name.clone();
         self.run(move |root| {
@@ -141,19 +156,69 @@ fn failed(path: &Path, cause: io::Error) -> Error {
 }
 
 fn put_new(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<Put> {
-    if path.try_exists()? {
-        return Ok(Put::AlreadyExists);
-    }
+    put_staged(root, path, |mut file| file.write_all(bytes))
+}
+
+/// Links the file to its name where both are on one file system, and copies it elsewhere.
+fn put_new_file(root: &Path, path: &Path, source: &Path) -> io::Result<Option<Put>> {
     let parent = path.parent().unwrap_or(root);
+    create_directories(parent)?;
+    if may_be_linked(source, parent)? {
+        match fs::hard_link(source, path) {
+            Ok(()) => return sync_directory(parent).map(|()| Some(Put::Created)),
+            Err(cause) if cause.kind() == io::ErrorKind::StorageFull => return Err(cause),
+            // Taken, on another file system, or no hard links here: what it is shows below.
+            Err(_) => {}
+        }
+    }
+    let mut source = match File::open(source) {
+        Ok(source) => source,
+        // Not of this machine, or not a file that anyone can read.
+        Err(_) => return Ok(None),
+    };
+    put_staged(root, path, |mut file| {
+        io::copy(&mut source, &mut file).map(drop)
+    })
+    .map(Some)
+}
+
+/// Tells whether a link to a file has the group that a file made in `parent` would have.
+#[cfg(unix)]
+fn may_be_linked(source: &Path, parent: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    const SET_GROUP: u32 = 0o2000;
+    let parent = fs::metadata(parent)?;
+    let of_source = fs::symlink_metadata(source);
+    Ok(of_source.is_ok_and(|source| {
+        source.is_file() && (parent.mode() & SET_GROUP == 0 || source.gid() == parent.gid())
+    }))
+}
+
+#[cfg(not(unix))]
+fn may_be_linked(source: &Path, _parent: &Path) -> io::Result<bool> {
+    Ok(source.is_file())
+}
+
+/// Writes a staged file, syncs it, and gives it its name.
+fn put_staged(
+    root: &Path,
+    path: &Path,
+    mut write: impl FnMut(&File) -> io::Result<()>,
+) -> io::Result<Put> {
+    let parent = path.parent().unwrap_or(root);
+    if path.try_exists()? {
+        // Whoever created it may have stopped before its name was durable.
+        return sync_directory(parent).map(|()| Put::AlreadyExists);
+    }
     create_directories(parent)?;
     let staging = root.join(STAGING);
     create_directories(&staging)?;
-    let (staged, mut file) = create_staged(&staging)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let (staged, file) = create_staged(&staging)?;
+    let written = write(&file).and_then(|()| file.sync_all());
     drop(file);
-    let outcome = written.and_then(|()| publish(&staged, path, bytes));
+    let outcome = written.and_then(|()| publish(&staged, path));
     let removed = fs::remove_file(&staged);
-    if outcome.as_ref().is_ok_and(|put| *put == Put::Created) {
+    if outcome.is_ok() {
         sync_directory(parent)?;
         removed?;
     }
@@ -174,7 +239,7 @@ fn create_staged(staging: &Path) -> io::Result<(PathBuf, File)> {
 }
 
 /// Gives the staged file its name, unless the name is taken.
-fn publish(staged: &Path, path: &Path, bytes: &[u8]) -> io::Result<Put> {
+fn publish(staged: &Path, path: &Path) -> io::Result<Put> {
     match fs::hard_link(staged, path) {
         Ok(()) => return Ok(Put::Created),
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
@@ -185,7 +250,9 @@ fn publish(staged: &Path, path: &Path, bytes: &[u8]) -> io::Result<Put> {
     }
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(mut file) => {
-            let written = file.write_all(bytes).and_then(|()| file.sync_all());
+            let staged = File::open(staged);
+            let written = staged.and_then(|mut staged| io::copy(&mut staged, &mut file));
+            let written = written.and_then(|_| file.sync_all());
             if written.is_err() {
                 drop(file);
                 fs::remove_file(path)?;

@@ -1,6 +1,7 @@
 //! Retry: asks a backend again after errors that may pass, a bounded number of times.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +103,14 @@ macro_rules! retried {
 impl Backend for RetryBackend {
     async fn put_new(&self, name: &ObjectName, bytes: Bytes) -> Result<Put> {
         retried!(self, self.inner.put_new(name, bytes.clone()))
+    }
+
+    fn takes_files(&self) -> bool {
+        self.inner.takes_files()
+    }
+
+    async fn put_new_file(&self, name: &ObjectName, file: &Path) -> Result<Option<Put>> {
+        retried!(self, self.inner.put_new_file(name, file))
     }
 
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes> {

@@ -126,6 +126,10 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 
 fn filters() -> Vec<Filter> {
     let text = |text: &str| Some(text.to_owned());
+    let words = |words: &[&str]| Filter {
+        words: words.iter().map(|word| (*word).to_owned()).collect(),
+        ..Filter::default()
+    };
     let base = Filter::default;
     vec![
         base(),
@@ -183,6 +187,11 @@ fn filters() -> Vec<Filter> {
             created: Some(Timestamp::from_millis(3)..Timestamp::from_millis(9)),
             ..base()
         },
+        words(&["BRIDGE", "projects"]),
+        words(&["dana", "offer", "at"]),
+        words(&["*bridge", "inbox"]),
+        words(&["éva", "b?x*"]),
+        words(&["a\"b"]),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Searching the browse cache, across all snapshots at once.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use rusqlite::types::Value;
@@ -7,7 +8,7 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use super::BrowseCache;
 use super::database::failed;
-use crate::catalog::{Filter, Item, ResourceId};
+use crate::catalog::{Filter, Item, Prepared, ResourceId, Words};
 use crate::error::{Error, Result};
 use crate::id::SnapshotId;
 
@@ -47,31 +48,74 @@ impl BrowseCache {
         resource: Option<&ResourceId>,
         limit: usize,
     ) -> Result<Vec<Hit>> {
-        let (filter, resource) = (filter.clone(), resource.cloned());
+        self.search_among(filter, resource, None, limit).await
+    }
+
+    /// Finds as [`search`](Self::search) does, in these snapshots only.
+    pub async fn search_in(
+        &self,
+        filter: &Filter,
+        snapshots: BTreeSet<SnapshotId>,
+        limit: usize,
+    ) -> Result<Vec<Hit>> {
+        self.search_among(filter, None, Some(snapshots), limit)
+            .await
+    }
+
+    async fn search_among(
+        &self,
+        filter: &Filter,
+        resource: Option<&ResourceId>,
+        among: Option<BTreeSet<SnapshotId>>,
+        limit: usize,
+    ) -> Result<Vec<Hit>> {
+        let wanted = Wanted {
+            filter: filter.clone(),
+            prepared: filter.prepared(),
+            among,
+        };
+        let resource = resource.cloned();
         self.run(move |connection| {
             // One state of the database, whatever another process fills in.
             let transaction = connection.transaction().map_err(failed)?;
-            search(&transaction, &filter, resource.as_ref(), limit)
+            search(&transaction, &wanted, resource.as_ref(), limit)
         })
         .await
     }
 }
 
+/// What is looked for, and in which snapshots.
+struct Wanted {
+    filter: Filter,
+    prepared: Prepared,
+    among: Option<BTreeSet<SnapshotId>>,
+}
+
+impl Wanted {
+    fn is_there(&self, item: &Item, path: Option<&str>, snapshot: &SnapshotId) -> bool {
+        let among = self.among.as_ref();
+        among.is_none_or(|among| among.contains(snapshot))
+            && self.filter.is_within(path)
+            && self.prepared.match_words(item, path)
+    }
+}
+
 fn search(
     connection: &Connection,
-    filter: &Filter,
+    wanted: &Wanted,
     resource: Option<&ResourceId>,
     limit: usize,
 ) -> Result<Vec<Hit>> {
-    let (sql, values) = select(filter, resource);
+    let anywhere = words_in_no_path(connection, &wanted.prepared.words)?;
+    let (sql, values) = select(&wanted.filter, &anywhere, resource);
     let mut statement = connection.prepare(&sql).map_err(failed)?;
     let mut rows = statement.query(params_from_iter(values)).map_err(failed)?;
     let mut hits = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
         let row = read(row)?;
         // The index leads to candidates; what a scan of the trees tests is tested here too.
-        if filter.matches(&row.item) {
-            hits_of(connection, filter, &row, &mut hits)?;
+        if wanted.prepared.matches(&row.item) {
+            hits_of(connection, wanted, &row, &mut hits)?;
         }
         if hits.len() >= limit {
             hits.truncate(limit);
@@ -102,7 +146,7 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Row> {
 }
 
 /// Adds a hit for each path that the item had while it was held.
-fn hits_of(connection: &Connection, filter: &Filter, row: &Row, hits: &mut Vec<Hit>) -> Result<()> {
+fn hits_of(connection: &Connection, wanted: &Wanted, row: &Row, hits: &mut Vec<Hit>) -> Result<()> {
     let container = &row.item.key.container;
     let mut paths: Vec<(String, Range<i64>)> = {
         let sql = "SELECT path, first, until FROM folders WHERE resource = ?1 AND id = ?2";
@@ -132,7 +176,7 @@ fn hits_of(connection: &Connection, filter: &Filter, row: &Row, hits: &mut Vec<H
         };
         let (number, id, resource): (i64, SnapshotId, String) = take().map_err(failed)?;
         let path = paths.iter().find(|(_, held)| held.contains(&number));
-        if !filter.is_within(path.map(|(path, _)| path.as_str())) {
+        if !wanted.is_there(&row.item, path.map(|(path, _)| path.as_str()), &id) {
             continue;
         }
         let path = path.map_or(container, |(path, _)| path);
@@ -150,7 +194,11 @@ fn hits_of(connection: &Connection, filter: &Filter, row: &Row, hits: &mut Vec<H
 }
 
 /// Says which rows may be hits.
-fn select(filter: &Filter, resource: Option<&ResourceId>) -> (String, Vec<Value>) {
+fn select(
+    filter: &Filter,
+    anywhere: &[String],
+    resource: Option<&ResourceId>,
+) -> (String, Vec<Value>) {
     let mut sql = "SELECT resource, key, record, first, until FROM items WHERE 1".to_owned();
     let mut values = Vec::new();
     let mut also = |condition: &str, value: Value| {
@@ -158,7 +206,7 @@ fn select(filter: &Filter, resource: Option<&ResourceId>) -> (String, Vec<Value>
         sql.push_str(condition);
         values.push(value);
     };
-    if let Some(words) = words(filter) {
+    if let Some(words) = words(filter, anywhere) {
         also(
             "number IN (SELECT rowid FROM words WHERE words MATCH ?)",
             words.into(),
@@ -179,8 +227,38 @@ fn select(filter: &Filter, resource: Option<&ResourceId>) -> (String, Vec<Value>
     (sql, values)
 }
 
+/// Lists the words that the index can find and that occur in no path: they must be in the item.
+fn words_in_no_path(connection: &Connection, words: &Words) -> Result<Vec<String>> {
+    let mut left: Vec<String> = words
+        .parts()
+        .filter(|word| is_indexed(word))
+        .map(str::to_owned)
+        .collect();
+    if left.is_empty() {
+        return Ok(left);
+    }
+    let mut statement = connection
+        .prepare("SELECT DISTINCT path FROM folders")
+        .map_err(failed)?;
+    let mut paths = statement.query([]).map_err(failed)?;
+    while let Some(row) = paths.next().map_err(failed)? {
+        let path: String = row.get(0).map_err(failed)?;
+        let path = path.to_lowercase();
+        left.retain(|word| !path.contains(word.as_str()));
+    }
+    Ok(left)
+}
+
+fn is_indexed(text: &str) -> bool {
+    text.chars().count() >= INDEXED && !text.contains('\0')
+}
+
+fn phrase(column: &str, text: &str) -> String {
+    format!("({column}\"{}\")", text.replace('"', "\"\""))
+}
+
 /// Writes the texts of a filter as a query of the index, those that are long enough for it.
-fn words(filter: &Filter) -> Option<String> {
+fn words(filter: &Filter, anywhere: &[String]) -> Option<String> {
     let columns = [
         ("", &filter.text),
         ("name : ", &filter.name),
@@ -189,9 +267,9 @@ fn words(filter: &Filter) -> Option<String> {
     ];
     let phrases = columns.iter().filter_map(|(column, text)| {
         let text = text.as_ref()?.to_lowercase();
-        let indexed = text.chars().count() >= INDEXED && !text.contains('\0');
-        indexed.then(|| format!("({column}\"{}\")", text.replace('"', "\"\"")))
+        is_indexed(&text).then(|| phrase(column, &text))
     });
-    let phrases: Vec<String> = phrases.collect();
+    let anywhere = anywhere.iter().map(|word| phrase("", word));
+    let phrases: Vec<String> = phrases.chain(anywhere).collect();
     (!phrases.is_empty()).then(|| phrases.join(" AND "))
 }

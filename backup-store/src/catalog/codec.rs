@@ -27,15 +27,20 @@ pub(super) fn begin(kind: u8, version: u8) -> Encoder {
 
 /// Reads kind and version; refuses any but these.
 pub(super) fn expect(decoder: &mut Decoder<'_>, kind: u8, version: u8) -> Result<()> {
+    expect_one_of(decoder, kind, &[version]).map(drop)
+}
+
+/// Reads kind and version, and returns the version; refuses any but these.
+pub(super) fn expect_one_of(decoder: &mut Decoder<'_>, kind: u8, versions: &[u8]) -> Result<u8> {
     if decoder.byte()? != kind {
         return Err(decoder.malformed("is a record of another kind"));
     }
     let found = decoder.byte()?;
-    if found != version {
+    if !versions.contains(&found) {
         let words = format!("{} has version {found}, which is not known", decoder.what());
         return Err(Error::new(ErrorKind::UnsupportedFormat, words));
     }
-    Ok(())
+    Ok(found)
 }
 
 pub(super) fn put_time(encoder: &mut Encoder, time: Timestamp) {

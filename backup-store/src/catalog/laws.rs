@@ -311,6 +311,7 @@ fn run() -> impl Strategy<Value = RunRecord> {
         unchanged,
         failed,
         prop::option::of(drift()),
+        findings(),
     )
         .prop_map(
             |(
@@ -324,6 +325,7 @@ fn run() -> impl Strategy<Value = RunRecord> {
                 unchanged,
                 failed,
                 drift,
+                findings,
             )| {
                 RunRecord {
                     run: RunId::from_bytes(run),
@@ -336,9 +338,31 @@ fn run() -> impl Strategy<Value = RunRecord> {
                     unchanged,
                     failed,
                     drift,
+                    findings,
                 }
             },
         )
+}
+
+fn findings() -> impl Strategy<Value = Findings> {
+    let gap = (text(), text(), text()).prop_map(|(service, owner, reason)| Gap {
+        service: service.as_str().into(),
+        owner,
+        reason,
+    });
+    let alarm = (text(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+        |(resource, items, rewritten, removed)| Alarm {
+            resource: ResourceId::new(resource),
+            items,
+            rewritten,
+            removed,
+        },
+    );
+    let (gaps, alarms) = (
+        prop::collection::vec(gap, 0..3),
+        prop::collection::vec(alarm, 0..3),
+    );
+    (any::<bool>(), gaps, alarms).prop_map(|(part, gaps, alarms)| Findings { part, gaps, alarms })
 }
 
 /// Decodes as every kind of record; whatever is accepted encodes to the same bytes.

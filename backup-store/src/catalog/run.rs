@@ -1,6 +1,6 @@
 //! Run records: the last line of a run.
 
-use super::{Outcome, ResourceId, Totals};
+use super::{Outcome, ResourceId, Service, Totals};
 use crate::{RunId, SnapshotId, Timestamp};
 
 /// Describes one finished run of a backup set.
@@ -28,6 +28,50 @@ pub struct RunRecord {
     pub failed: Vec<(ResourceId, String)>,
     /// What its Data Synchronization Check found; absent unless one was made of everything.
     pub drift: Option<Drift>,
+    /// What somebody ought to know of it.
+    pub findings: Findings,
+}
+
+/// Says what a run covered, what it found nothing for, and what looked alarming.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Whether it covered only a part of its set, as somebody asked.
+    pub part: bool,
+    /// What it covered and had nothing to store for.
+    pub gaps: Vec<Gap>,
+    /// The resources of which so much changed that somebody should look.
+    pub alarms: Vec<Alarm>,
+}
+
+impl Findings {
+    /// Tells whether there is nothing to say.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Names something that a run covered and that has nothing to store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The service.
+    pub service: Service,
+    /// Whose it would be.
+    pub owner: String,
+    /// Why there is nothing.
+    pub reason: String,
+}
+
+/// Tells of a mass change: an attack by encryption, or a deletion, looks like this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// The resource.
+    pub resource: ResourceId,
+    /// How many items it had before.
+    pub items: u64,
+    /// Of how many of them the content is another one.
+    pub rewritten: u64,
+    /// How many of them are gone.
+    pub removed: u64,
 }
 
 /// Tells how far the catalog of a resource was from its service, although every cursor was read to

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::words::Words;
 use super::{Browse, Container, Item, ItemKind, Items};
 use crate::tree::NodeSource;
 use crate::{Result, Store, Timestamp};
@@ -26,14 +27,12 @@ pub struct Filter {
     pub kind: Option<ItemKind>,
     /// Created within these times; the end is excluded.
     pub created: Option<Range<Timestamp>>,
+    /// Each found in the name, the sender, a recipient or the path; with `*` and `?` for any text
+    /// and any character, such a word stands for the whole of one of these.
+    pub words: Vec<String>,
 }
 
 impl Filter {
-    /// Tells whether an item meets every condition except the path.
-    pub fn matches(&self, item: &Item) -> bool {
-        self.prepared().matches(item)
-    }
-
     /// Tells whether a container of this path, or one the snapshot lacks, meets the path condition.
     pub(crate) fn is_within(&self, path: Option<&str>) -> bool {
         let Some(wanted) = &self.path else {
@@ -47,7 +46,7 @@ impl Filter {
         })
     }
 
-    fn prepared(&self) -> Prepared {
+    pub(crate) fn prepared(&self) -> Prepared {
         let lower = |text: &Option<String>| text.as_deref().map(str::to_lowercase);
         Prepared {
             text: lower(&self.text),
@@ -56,23 +55,26 @@ impl Filter {
             recipient: lower(&self.recipient),
             kind: self.kind.clone(),
             created: self.created.clone(),
+            words: Words::new(&self.words),
         }
     }
 }
 
-/// The conditions on an item itself, in lower case.
+/// The conditions on an item, and the words, in lower case.
 #[derive(Debug)]
-struct Prepared {
+pub(crate) struct Prepared {
     text: Option<String>,
     name: Option<String>,
     sender: Option<String>,
     recipient: Option<String>,
     kind: Option<ItemKind>,
     created: Option<Range<Timestamp>>,
+    pub(crate) words: Words,
 }
 
 impl Prepared {
-    fn matches(&self, item: &Item) -> bool {
+    /// Tells whether an item meets every condition except path and words.
+    pub(crate) fn matches(&self, item: &Item) -> bool {
         let within = |range: &Range<Timestamp>| range.contains(&item.key.created);
         let sender = item.sender.as_slice();
         self.kind.as_ref().is_none_or(|kind| *kind == item.kind)
@@ -84,6 +86,18 @@ impl Prepared {
                 self.text.as_deref(),
                 sender.iter().chain([&item.name]).chain(&item.recipients),
             )
+    }
+
+    /// Tells whether every word occurs in an item or in the path of its container.
+    pub(crate) fn match_words(&self, item: &Item, path: Option<&str>) -> bool {
+        if self.words.is_empty() {
+            return true;
+        }
+        let texts = [item.name.as_str()].into_iter().chain(path);
+        let texts = texts.chain(item.sender.as_deref());
+        let texts = texts.chain(item.recipients.iter().map(String::as_str));
+        let texts: Vec<String> = texts.map(str::to_lowercase).collect();
+        self.words.match_texts(&texts)
     }
 }
 
@@ -157,12 +171,15 @@ impl<S: NodeSource + Clone> Search<S> {
             match items.next().await {
                 None => self.current = None,
                 Some(Err(error)) => return Some(Err(error)),
-                Some(Ok(item)) if self.filter.matches(&item) => {
+                Some(Ok(item)) => {
                     let id = &item.key.container;
-                    let path = self.paths.get(id).unwrap_or(id).clone();
-                    return Some(Ok(Found { path, item }));
+                    let path = self.paths.get(id);
+                    let known = path.map(String::as_str);
+                    if self.filter.matches(&item) && self.filter.match_words(&item, known) {
+                        let path = path.unwrap_or(id).clone();
+                        return Some(Ok(Found { path, item }));
+                    }
                 }
-                Some(Ok(_)) => {}
             }
         }
     }
@@ -318,6 +335,14 @@ mod tests {
             },
             &all[1..],
         );
+        let words = |words: &[&str]| Filter {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..Filter::default()
+        };
+        check(words(&["projects", "BRIDGE"]), &all[2..]);
+        check(words(&["inbox/*", "dana"]), &all[2..]);
+        check(words(&["l?nch"]), &all[..1]);
+        check(words(&["inbox", "minutes", "dana"]), &[]);
         check(
             Filter {
                 kind: Some(ItemKind::File),

@@ -1,17 +1,18 @@
 //! Records of snapshots and runs, as they stand in sealed objects.
 
-use super::codec::{begin, expect, put_root, put_time, take_root, take_time};
+use super::codec::{begin, expect, expect_one_of, put_root, put_time, take_root, take_time};
 use super::{
-    Cursor, Drift, Enumeration, FeedCursor, Outcome, Resource, ResourceId, RunRecord, Snapshot,
-    Totals,
+    Alarm, Cursor, Drift, Enumeration, FeedCursor, Findings, Gap, Outcome, Resource, ResourceId,
+    RunRecord, Snapshot, Totals,
 };
 use crate::codec::{Decoder, Encoder};
 use crate::{Result, RunId, SnapshotId};
 
 const SNAPSHOT: u8 = b'S';
 const RUN: u8 = b'R';
-/// The one version of these records so far.
 const VERSION: u8 = 1;
+/// A record of a run with findings; one without is written as before.
+const VERSION_WITH_FINDINGS: u8 = 2;
 
 /// No entry of the lists of a snapshot is shorter.
 const ENUMERATION_MIN_BYTES: usize = 1 + 16 + 34 + 1;
@@ -99,7 +100,11 @@ impl Snapshot {
 impl RunRecord {
     /// Encodes the record of a run.
     pub fn encode(&self) -> Vec<u8> {
-        let mut encoder = begin(RUN, VERSION);
+        let version = match self.findings.is_none() {
+            true => VERSION,
+            false => VERSION_WITH_FINDINGS,
+        };
+        let mut encoder = begin(RUN, version);
         encoder.raw(self.run.as_bytes());
         encoder.text(&self.set);
         put_time(&mut encoder, self.started);
@@ -113,6 +118,9 @@ impl RunRecord {
             encoder.text(cause);
         });
         encoder.option(self.drift.as_ref(), put_drift);
+        if version == VERSION_WITH_FINDINGS {
+            put_findings(&mut encoder, &self.findings);
+        }
         encoder.finish()
     }
 
@@ -121,7 +129,7 @@ impl RunRecord {
     /// *Errors*: `Damaged` for anything that [`encode`](Self::encode) does not make.
     pub fn decode(record: &[u8]) -> Result<Self> {
         let mut decoder = Decoder::new("run record", record);
-        expect(&mut decoder, RUN, VERSION)?;
+        let version = expect_one_of(&mut decoder, RUN, &[VERSION, VERSION_WITH_FINDINGS])?;
         let run = Self {
             run: RunId::from_bytes(decoder.array()?),
             set: decoder.text()?,
@@ -135,7 +143,14 @@ impl RunRecord {
                 Ok((ResourceId::new(decoder.text()?), decoder.text()?))
             })?,
             drift: decoder.option(take_drift)?,
+            findings: match version {
+                VERSION_WITH_FINDINGS => take_findings(&mut decoder)?,
+                _ => Findings::default(),
+            },
         };
+        if version == VERSION_WITH_FINDINGS && run.findings.is_none() {
+            return Err(decoder.malformed("has findings that find nothing"));
+        }
         decoder.finish()?;
         Ok(run)
     }
@@ -263,5 +278,41 @@ fn take_drift(decoder: &mut Decoder<'_>) -> Result<Drift> {
         proved: decoder.varint()?,
         disproved: decoder.varint()?,
         repaired: decoder.flag()?,
+    })
+}
+
+fn put_findings(encoder: &mut Encoder, findings: &Findings) {
+    encoder.flag(findings.part);
+    encoder.list(&findings.gaps, |encoder, gap| {
+        encoder.text(gap.service.as_str());
+        encoder.text(&gap.owner);
+        encoder.text(&gap.reason);
+    });
+    encoder.list(&findings.alarms, |encoder, alarm| {
+        encoder.text(alarm.resource.as_str());
+        for count in [alarm.items, alarm.rewritten, alarm.removed] {
+            encoder.varint(count);
+        }
+    });
+}
+
+fn take_findings(decoder: &mut Decoder<'_>) -> Result<Findings> {
+    Ok(Findings {
+        part: decoder.flag()?,
+        gaps: decoder.list(3, |decoder| {
+            Ok(Gap {
+                service: decoder.text()?.as_str().into(),
+                owner: decoder.text()?,
+                reason: decoder.text()?,
+            })
+        })?,
+        alarms: decoder.list(4, |decoder| {
+            Ok(Alarm {
+                resource: ResourceId::new(decoder.text()?),
+                items: decoder.varint()?,
+                rewritten: decoder.varint()?,
+                removed: decoder.varint()?,
+            })
+        })?,
     })
 }

@@ -118,7 +118,7 @@ impl Job {
             .checked_add(entry.sealed as usize)
             .and_then(|end| self.bytes.get(start..end))
             .ok_or_else(|| damaged("it is cut off".to_owned()))?;
-        let plain = open_block(&self.sealer, number, entry.plain, sealed)?;
+        let plain = open_block(&self.sealer, number, entry.plain, sealed.into())?;
         let mut at = 0;
         for (id, length) in &entry.chunks {
             let end = at + *length as usize;

@@ -55,7 +55,7 @@ fn verify_pack(sealer: &PackSealer, whole: &Bytes) -> Result<()> {
     let mut offset = HEADER as u64;
     for (number, entry) in (0..).zip(&table.blocks) {
         let sealed = slice(offset, entry.sealed.into())?;
-        open_block(sealer, number, entry.plain, sealed)?;
+        open_block(sealer, number, entry.plain, sealed.into())?;
         offset += u64::from(entry.sealed);
     }
     Ok(())

@@ -1,15 +1,17 @@
 //! Fault-injecting backend: does what a plan says instead of what it is asked.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::disk::SimulatedDisk;
 use super::effect::{Change, Effect};
 use super::plan::{FaultPlan, Ruling, no_answer, no_room};
 use crate::backend::{Backend, Capabilities, ObjectInfo, ObjectName, Put};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Passes everything on to another backend, except where its plan says otherwise.
 ///
@@ -19,12 +21,22 @@ use crate::error::Result;
 pub struct FaultBackend {
     inner: Arc<dyn Backend>,
     plan: FaultPlan,
+    /// Whose files it takes.
+    disk: Option<SimulatedDisk>,
 }
 
 impl FaultBackend {
     /// Puts faults between a caller and `inner`.
     pub fn new(inner: Arc<dyn Backend>, plan: FaultPlan) -> Self {
-        Self { inner, plan }
+        let disk = None;
+        Self { inner, plan, disk }
+    }
+
+    /// Takes whole files of `disk`, as a local backend on the same file system does.
+    #[must_use]
+    pub fn taking_files_of(mut self, disk: &SimulatedDisk) -> Self {
+        self.disk = Some(disk.clone());
+        self
     }
 
     /// Lets all effects of earlier lives land that have not yet.
@@ -42,6 +54,13 @@ impl FaultBackend {
     async fn perform(&self, effect: &Effect) -> Result<Put> {
         match &effect.0 {
             Change::Put(name, bytes) => self.inner.put_new(name, bytes.clone()).await,
+            Change::HandOver(name, path, bytes) => {
+                let put = self.inner.put_new(name, bytes.clone()).await?;
+                if let (Put::Created, Some(disk)) = (put, &self.disk) {
+                    disk.freeze(path);
+                }
+                Ok(put)
+            }
             Change::Delete(name) => self.inner.delete(name).await.map(|()| Put::Created),
             // A disk belongs to one machine: nothing of it is under way after a crash.
             Change::Disk(_) | Change::Other(_) => Ok(Put::Created),
@@ -58,7 +77,7 @@ impl FaultBackend {
             Ruling::Stopped => return std::future::pending().await,
             Ruling::Fail => return Err(no_answer(format_args!("object {name}"))),
             // A deletion needs no room.
-            Ruling::Full if matches!(effect.0, Change::Put(..)) => {
+            Ruling::Full if !matches!(effect.0, Change::Delete(..)) => {
                 return Err(no_room(format_args!("object {name}")));
             }
             _ => {}
@@ -98,6 +117,26 @@ impl FaultBackend {
 impl Backend for FaultBackend {
     async fn put_new(&self, name: &ObjectName, bytes: Bytes) -> Result<Put> {
         self.effect(name, Change::Put(name.clone(), bytes)).await
+    }
+
+    fn takes_files(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    async fn put_new_file(&self, name: &ObjectName, file: &Path) -> Result<Option<Put>> {
+        let Some(disk) = &self.disk else {
+            return Ok(None);
+        };
+        // What a power failure would leave of it: a file that was not synced shows.
+        let bytes = disk.on_platter(file).map_err(|cause| {
+            Error::from_io(
+                ErrorKind::Backend,
+                format_args!("{}", file.display()),
+                cause,
+            )
+        })?;
+        let change = Change::HandOver(name.clone(), file.to_path_buf(), bytes);
+        self.effect(name, change).await.map(Some)
     }
 
     async fn get(&self, name: &ObjectName, range: Option<Range<u64>>) -> Result<Bytes> {

@@ -52,6 +52,8 @@ struct FileState {
     synced: Vec<u8>,
     /// Where the last append began.
     last: usize,
+    /// It is an object of a backend as well: whoever writes to it changes what must not change.
+    frozen: bool,
 }
 
 impl SimulatedDisk {
@@ -96,8 +98,30 @@ impl SimulatedDisk {
         self.lock().change(change);
     }
 
+    /// Returns the bytes of a file that were synced.
+    pub(super) fn on_platter(&self, path: &Path) -> io::Result<Bytes> {
+        let state = self.lock();
+        let file = state.names.get(path);
+        let file = file.and_then(|number| state.files.get(number));
+        Ok(Bytes::copy_from_slice(
+            &file.ok_or(io::ErrorKind::NotFound)?.synced,
+        ))
+    }
+
+    /// Notes that a file is an object from now on: writing to it is an error.
+    pub(super) fn freeze(&self, path: &Path) {
+        self.lock().edit(path, |file| file.frozen = true);
+    }
+
     /// Changes the disk, unless the plan has something else in mind.
     fn effect(&self, change: DiskChange) -> io::Result<()> {
+        if let DiskChange::Append(path, _) | DiskChange::Truncate(path, _) = &change {
+            let mut frozen = false;
+            self.lock().edit(path, |file| frozen = file.frozen);
+            if frozen {
+                return Err(io::Error::other("an object of the store is written to"));
+            }
+        }
         let ruling = self.plan.rule();
         match (ruling, &change) {
             (Ruling::Stopped, _) => return Err(io::Error::other("the machine has stopped")),

@@ -15,6 +15,8 @@ pub struct Effect(pub(super) Change);
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     Put(ObjectName, Bytes),
+    /// A file became an object, with the bytes that it had on disk.
+    HandOver(ObjectName, PathBuf, Bytes),
     Delete(ObjectName),
     Disk(DiskChange),
     /// Of somebody else who shares the plan.
@@ -37,6 +39,10 @@ impl Effect {
     pub fn apply(&self, backend: &MemoryBackend, disk: &SimulatedDisk) {
         match &self.0 {
             Change::Put(name, bytes) => drop(backend.insert_new(name, bytes.clone())),
+            Change::HandOver(name, path, bytes) => {
+                backend.insert_new(name, bytes.clone());
+                disk.freeze(path);
+            }
             Change::Delete(name) => backend.tamper(name, None),
             Change::Disk(change) => disk.replay(change),
             Change::Other(_) => {}
@@ -46,7 +52,7 @@ impl Effect {
     /// Returns the object that is put, if this is a put.
     pub fn put_name(&self) -> Option<&ObjectName> {
         match &self.0 {
-            Change::Put(name, _) => Some(name),
+            Change::Put(name, _) | Change::HandOver(name, ..) => Some(name),
             _ => None,
         }
     }
@@ -69,6 +75,10 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Change::Put(name, bytes) => write!(f, "put {name} ({} bytes)", bytes.len()),
+            Change::HandOver(name, path, bytes) => {
+                let (path, length) = (path.display(), bytes.len());
+                write!(f, "hand {path} over as {name} ({length} bytes)")
+            }
             Change::Delete(name) => write!(f, "delete {name}"),
             Change::Disk(change) => write!(f, "{change}"),
             Change::Other(what) => f.write_str(what),

@@ -1,5 +1,7 @@
 //! The parsers of stored bytes, by name: what is accepted must be written as the same bytes again.
 
+use bytes::Bytes;
+
 use crate::ObjectName;
 use crate::codec::{Decoder, Encoder};
 use crate::content::recipe::Recipe;
@@ -129,7 +131,7 @@ fn filter_shard(bytes: &[u8]) -> Result<Vec<u8>> {
 /// Two bytes say how long the block claims to be, in units that lead over every limit.
 fn block(bytes: &[u8]) -> Result<Vec<u8>> {
     let (claimed, payload) = number(bytes);
-    let plain = unpack_block(payload, claimed << 8 | 0xff);
+    let plain = unpack_block(&Bytes::copy_from_slice(payload), claimed << 8 | 0xff);
     let refused = || Error::damaged("block", "it does not unpack");
     let plain = plain.ok_or_else(refused)?;
     assert_eq!(plain.len(), claimed as usize * 256 + 255);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::file::{Part, SegmentFile};
 use super::filter::Shard;
@@ -20,6 +20,9 @@ use crate::pack::Location;
 
 /// Bytes of filter shards that are kept in memory: enough for 100 million chunks.
 const SHARDS_BYTES: usize = 192 << 20;
+/// Bytes of blocks of entries that are kept in memory: lookups of what was written together find
+/// theirs there without a thread of their own.
+const BLOCKS_BYTES: usize = 8 << 20;
 const WHOLE_BYTES: u64 = 256 << 20;
 const WHOLE_BYTES_IN_MEMORY: u64 = 48 << 20;
 /// Parts that are decrypted and written to the cache at once.
@@ -48,7 +51,8 @@ pub(crate) enum Answer {
 pub(crate) struct IndexCache {
     parts: PartCache,
     segments: RwLock<Segments>,
-    shards: RwLock<Shards>,
+    shards: RwLock<Kept<Shard>>,
+    blocks: RwLock<Kept<Vec<u8>>>,
     /// Bytes of all segments up to which each is read whole when it is found.
     whole: AtomicU64,
 }
@@ -77,11 +81,65 @@ impl Segments {
     }
 }
 
-#[derive(Default)]
-struct Shards {
-    kept: HashMap<(i64, usize), Arc<Shard>>,
+/// Parts of segments in memory, up to a limit; the oldest go first.
+struct Kept<T> {
+    parts: HashMap<(i64, usize), (usize, Arc<T>)>,
     order: VecDeque<(i64, usize)>,
     bytes: usize,
+    limit: usize,
+}
+
+impl<T> Kept<T> {
+    fn new(limit: usize) -> RwLock<Self> {
+        RwLock::new(Self {
+            parts: HashMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            limit,
+        })
+    }
+
+    fn get(&self, key: (i64, usize)) -> Option<&Arc<T>> {
+        self.parts.get(&key).map(|(_, part)| part)
+    }
+
+    fn keep(&mut self, key: (i64, usize), bytes: usize, part: Arc<T>) {
+        self.bytes += bytes;
+        match self.parts.insert(key, (bytes, part)) {
+            Some((old, _)) => self.bytes -= old,
+            None => self.order.push_back(key),
+        }
+        while self.bytes > self.limit {
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
+            if let Some((gone, _)) = self.parts.remove(&oldest) {
+                self.bytes -= gone;
+            }
+        }
+    }
+
+    /// Lets go of the parts of one segment.
+    fn forget(&mut self, number: i64) {
+        self.parts.retain(|(of, _), _| *of != number);
+        self.order.retain(|(of, _)| *of != number);
+        self.bytes = self.parts.values().map(|(bytes, _)| bytes).sum();
+    }
+
+    fn clear(&mut self) {
+        self.parts.clear();
+        self.order.clear();
+        self.bytes = 0;
+    }
+}
+
+/// Locks for reading; what a panic left is as good as before.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl IndexCache {
@@ -95,7 +153,8 @@ impl IndexCache {
             whole: AtomicU64::new(whole),
             parts: PartCache::open(directory, store)?,
             segments: RwLock::default(),
-            shards: RwLock::default(),
+            shards: Kept::new(SHARDS_BYTES),
+            blocks: Kept::new(BLOCKS_BYTES),
         })
     }
 
@@ -211,10 +270,8 @@ impl IndexCache {
         };
         for each in gone {
             self.parts.remove(each.number)?;
-            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-            shards.kept.retain(|(number, _), _| *number != each.number);
-            shards.order.retain(|(number, _)| *number != each.number);
-            shards.bytes = shards.kept.values().map(|shard| shard.bytes()).sum();
+            write(&self.shards).forget(each.number);
+            write(&self.blocks).forget(each.number);
         }
         Ok(())
     }
@@ -242,18 +299,19 @@ impl IndexCache {
         self.whole.store(0, Ordering::Relaxed);
     }
 
-    /// Lets go of all filter shards in memory; they come back as they are wanted.
+    /// Lets go of all parts in memory; they come back as they are wanted.
     pub(crate) fn drop_shards(&self) {
-        *self.shards.write().unwrap_or_else(PoisonError::into_inner) = Shards::default();
+        write(&self.shards).clear();
+        write(&self.blocks).clear();
     }
 
     /// Tells, without blocking, that a chunk is certainly not in the index as this process has
     /// seen it; "perhaps" where a filter is not in memory.
     pub(crate) fn may_hold(&self, id: &ChunkId) -> bool {
         let segments = self.read();
-        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let shards = read(&self.shards);
         segments.active.iter().any(|each| {
-            let shard = shards.kept.get(&(each.number, each.file.shard_of(id)));
+            let shard = shards.get((each.number, each.file.shard_of(id)));
             let bits = each.file.directory.shard_bits();
             shard.is_none_or(|shard| shard.may_hold(id, bits))
         })
@@ -261,6 +319,20 @@ impl IndexCache {
 
     /// Finds all places of each chunk, in the order of `ids`, or says which parts it needs.
     pub(crate) fn locate(&self, ids: &[ChunkId], fetched: &Fetched) -> Result<Answer> {
+        self.locate_with(ids, Some(fetched))
+    }
+
+    /// Finds all places of each chunk without blocking, if all that takes is in memory.
+    pub(crate) fn locate_in_memory(&self, ids: &[ChunkId]) -> Option<Vec<Vec<Location>>> {
+        match self.locate_with(ids, None) {
+            Ok(Answer::Found(found)) => Some(found),
+            // Trouble shows when it is looked for in earnest.
+            _ => None,
+        }
+    }
+
+    /// Looks in memory only where nothing was fetched.
+    fn locate_with(&self, ids: &[ChunkId], fetched: Option<&Fetched>) -> Result<Answer> {
         let active = self.active();
         let mut wanted = BTreeMap::new();
         let mut found = Vec::with_capacity(ids.len());
@@ -290,7 +362,7 @@ impl IndexCache {
         &self,
         each: &Loaded,
         id: &ChunkId,
-        fetched: &Fetched,
+        fetched: Option<&Fetched>,
         places: &mut Vec<Location>,
     ) -> Result<Option<Part>> {
         let file = &each.file;
@@ -301,24 +373,11 @@ impl IndexCache {
         if !shard.may_hold(id, file.directory.shard_bits()) {
             return Ok(None);
         }
-        let packs = &file.directory.packs;
         for block in file.blocks_for(id).rev() {
-            let part = Part::Block(block);
             let known = places.len();
-            match fetched.get(&(file.id(), part)) {
-                Some(bytes) => {
-                    find_in_block(bytes, packs, id, places).map_err(|cause| file.damaged(cause))?;
-                }
-                None => {
-                    let Some(bytes) = self.parts.get(each.number, part)? else {
-                        return Ok(Some(part));
-                    };
-                    if let Err(cause) = find_in_block(&bytes, packs, id, places) {
-                        tracing::warn!(?file, %cause, "a cached part is read anew");
-                        places.truncate(known);
-                        return Ok(Some(part));
-                    }
-                }
+            if !self.locate_in_block(each, block, id, fetched, places)? {
+                places.truncate(known);
+                return Ok(Some(Part::Block(block)));
             }
             if places.len() > known {
                 break; // The places of one chunk are all in one block.
@@ -327,16 +386,55 @@ impl IndexCache {
         Ok(None)
     }
 
-    /// Returns a filter shard, from memory if it is there.
-    fn shard(&self, each: &Loaded, at: usize, fetched: &Fetched) -> Result<Option<Arc<Shard>>> {
-        let key = (each.number, at);
-        let kept = {
-            let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
-            shards.kept.get(&key).cloned()
+    /// Looks in one block of entries; tells whether it is here and can be read.
+    fn locate_in_block(
+        &self,
+        each: &Loaded,
+        block: usize,
+        id: &ChunkId,
+        fetched: Option<&Fetched>,
+        places: &mut Vec<Location>,
+    ) -> Result<bool> {
+        let (file, key) = (&each.file, (each.number, block));
+        let packs = &file.directory.packs;
+        let (part, known) = (Part::Block(block), places.len());
+        let bytes = if let Some(bytes) = fetched.and_then(|parts| parts.get(&(file.id(), part))) {
+            find_in_block(bytes, packs, id, places).map_err(|cause| file.damaged(cause))?;
+            bytes.clone()
+        } else {
+            let kept = read(&self.blocks).get(key).cloned();
+            if kept.is_some_and(|bytes| find_in_block(&bytes, packs, id, places).is_ok()) {
+                return Ok(true);
+            }
+            places.truncate(known);
+            if fetched.is_none() {
+                return Ok(false);
+            }
+            let Some(bytes) = self.parts.get(each.number, part)? else {
+                return Ok(false);
+            };
+            if let Err(cause) = find_in_block(&bytes, packs, id, places) {
+                tracing::warn!(?file, %cause, "a cached part is read anew");
+                return Ok(false);
+            }
+            bytes
         };
-        if kept.is_some() {
+        write(&self.blocks).keep(key, bytes.len(), Arc::new(bytes));
+        Ok(true)
+    }
+
+    /// Returns a filter shard, from memory if it is there.
+    fn shard(
+        &self,
+        each: &Loaded,
+        at: usize,
+        fetched: Option<&Fetched>,
+    ) -> Result<Option<Arc<Shard>>> {
+        let key = (each.number, at);
+        let kept = read(&self.shards).get(key).cloned();
+        let (None, Some(fetched)) = (&kept, fetched) else {
             return Ok(kept);
-        }
+        };
         let part = Part::Shard(at);
         let shard = match fetched.get(&(each.file.id(), part)) {
             Some(bytes) => Shard::decode(bytes).map_err(|cause| each.file.damaged(cause))?,
@@ -356,21 +454,7 @@ impl IndexCache {
     }
 
     fn keep_shard(&self, key: (i64, usize), shard: Arc<Shard>) {
-        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-        shards.bytes += shard.bytes();
-        if let Some(old) = shards.kept.insert(key, shard) {
-            shards.bytes -= old.bytes();
-        } else {
-            shards.order.push_back(key);
-        }
-        while shards.bytes > SHARDS_BYTES {
-            let Some(oldest) = shards.order.pop_front() else {
-                break;
-            };
-            if let Some(gone) = shards.kept.remove(&oldest) {
-                shards.bytes -= gone.bytes();
-            }
-        }
+        write(&self.shards).keep(key, shard.bytes(), shard);
     }
 
     /// Keeps parts that were fetched.

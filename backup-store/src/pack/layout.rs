@@ -1,5 +1,8 @@
 //! Layout of blocks, tables and trailers: between plain values and the messages of a pack.
 
+use bytes::{Bytes, BytesMut};
+
+use super::noise::is_noise;
 use super::{BLOCK_LIMIT, Block, HEADER, Location, OVERHEAD, PackSealer, Role};
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, Result};
@@ -132,7 +135,10 @@ impl Payload {
                 let words = format!("block of {} bytes: too large", block.plain.len());
                 Error::new(crate::ErrorKind::TooLarge, words)
             })?;
-        let compressed = compress(&block.plain)?;
+        let compressed = match is_noise(&block.plain) {
+            true => None,
+            false => compress(&block.plain)?,
+        };
         let mut head = [0; 5];
         head[0] = u8::from(compressed.is_some());
         head[1..].copy_from_slice(&length.to_le_bytes());
@@ -161,28 +167,32 @@ impl Payload {
     }
 }
 
-/// Opens and inflates a sealed block; its length must be `plain`.
+/// Opens and inflates a sealed block, where it lies; its length must be `plain`.
 pub(crate) fn open_block(
     sealer: &PackSealer,
     number: u32,
     plain: u32,
-    sealed: &[u8],
-) -> Result<Vec<u8>> {
+    sealed: BytesMut,
+) -> Result<Bytes> {
     let damaged = |cause: &str| sealer.damaged(format_args!("block {number}: {cause}"));
     let payload = sealer
-        .open_message(Role::Block, number, sealed)
+        .open_block_message(number, sealed)
         .ok_or_else(|| damaged("it fails authentication"))?;
     unpack_block(&payload, plain).ok_or_else(|| damaged("it does not unpack to its length"))
 }
 
 /// Inflates what is sealed of a block; its length must be `plain`.
-pub(crate) fn unpack_block(payload: &[u8], plain: u32) -> Option<Vec<u8>> {
+pub(crate) fn unpack_block(payload: &Bytes, plain: u32) -> Option<Bytes> {
     let (head, data) = payload.split_first_chunk::<HEAD>()?;
-    let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
-    if length != plain || head[0] > 1 {
+    let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
+    if length != plain as usize {
         return None;
     }
-    inflate(head[0] == 1, data, length as usize, BLOCK_LIMIT)
+    match head[0] {
+        0 if data.len() == length && length <= BLOCK_LIMIT => Some(payload.slice(HEAD..)),
+        1 => inflate(true, data, length, BLOCK_LIMIT).map(Bytes::from),
+        _ => None,
+    }
 }
 
 /// Length of the sealed trailer, at the very end of a pack.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::layout::{TRAILER, Table, open_block, open_table, open_trailer};
 use super::{BLOCK_LIMIT, HEADER, Location, OVERHEAD, PackSealer, pack_name};
@@ -23,6 +23,9 @@ const KEPT_HEADERS: usize = 4096;
 const TURNS: usize = 64;
 /// Longest range that is read at once.
 const RANGE_LIMIT: u64 = 8 * 1024 * 1024;
+/// Bytes of ranges that are read and opened at the same time, in units of [`SHARE`].
+const SHARES: usize = 256;
+const SHARE: u64 = 64 * 1024;
 
 /// Reads blocks of packs.
 pub(crate) struct PackReader {
@@ -33,6 +36,8 @@ pub(crate) struct PackReader {
     blocks: Mutex<BlockCache>,
     /// Whose turn it is to read a block; blocks are spread over them.
     turns: [tokio::sync::Mutex<()>; TURNS],
+    /// Bounds the memory of reads under way, however many there are.
+    shares: tokio::sync::Semaphore,
 }
 
 #[derive(Default)]
@@ -79,6 +84,7 @@ impl PackReader {
             headers: Mutex::default(),
             blocks: Mutex::default(),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
+            shares: tokio::sync::Semaphore::new(SHARES),
         }
     }
 
@@ -106,17 +112,21 @@ impl PackReader {
         let end = run
             .last()
             .map_or(first.offset, |last| last.offset + u64::from(last.sealed));
+        let shares = (end - first.offset).div_ceil(SHARE).min(SHARES as u64);
+        let shares = u32::try_from(shares).unwrap_or(u32::MAX);
+        // Never closed: without a share the read would only take more memory.
+        let _shares = self.shares.acquire_many(shares).await.ok();
         let range = self
             .backend
             .get(&sealer.name, Some(first.offset..end))
             .await?;
-        let opened = offload(self.offload.as_ref(), move || {
-            let mut opened = Vec::with_capacity(run.len());
-            for place in run {
-                let block = open_in(&sealer, first_offset(&opened, &place), &place, &range);
-                opened.push((place, block));
+        let base = first.offset;
+        let opened = offload(self.offload.as_ref(), move || match run[..] {
+            [place] => vec![(place, open_alone(&sealer, &place, range))],
+            _ => {
+                let open = |place: Location| (place, open_in(&sealer, base, &place, &range));
+                run.into_iter().map(open).collect()
             }
-            opened
         })
         .await?;
         self.keep(key, opened)
@@ -124,14 +134,13 @@ impl PackReader {
 
     /// Keeps what was opened and returns the wanted block; trouble with another shows when that
     /// one is wanted.
-    fn keep(&self, key: (PackId, u32), opened: Vec<(Location, Result<Vec<u8>>)>) -> Result<Bytes> {
+    fn keep(&self, key: (PackId, u32), opened: Vec<(Location, Result<Bytes>)>) -> Result<Bytes> {
         let mut wanted = None;
         let mut cache = self.cache();
         for (place, block) in opened {
             let found = (place.pack, place.block);
             match block {
                 Ok(block) => {
-                    let block = Bytes::from(block);
                     cache.put(found, block.clone());
                     if found == key {
                         wanted = Some(block);
@@ -222,17 +231,21 @@ fn contiguous(first: &Location, next: &[Location]) -> Vec<Location> {
     run
 }
 
-fn first_offset(opened: &[(Location, Result<Vec<u8>>)], place: &Location) -> u64 {
-    opened
-        .first()
-        .map_or(place.offset, |(first, _)| first.offset)
+/// Opens the one block of a range, in the memory that it was read into.
+fn open_alone(sealer: &PackSealer, place: &Location, range: Bytes) -> Result<Bytes> {
+    if range.len() != place.sealed as usize {
+        return open_in(sealer, place.offset, place, &range);
+    }
+    let sealed = range.try_into_mut();
+    let sealed = sealed.unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    open_block(sealer, place.block, place.plain, sealed)
 }
 
-fn open_in(sealer: &PackSealer, base: u64, place: &Location, range: &Bytes) -> Result<Vec<u8>> {
+fn open_in(sealer: &PackSealer, base: u64, place: &Location, range: &Bytes) -> Result<Bytes> {
     let from = usize::try_from(place.offset - base).unwrap_or(usize::MAX);
     let sealed = from
         .checked_add(place.sealed as usize)
         .and_then(|to| range.get(from..to))
         .ok_or_else(|| sealer.damaged(format_args!("block {}: it is cut off", place.block)))?;
-    open_block(sealer, place.block, place.plain, sealed)
+    open_block(sealer, place.block, place.plain, sealed.into())
 }

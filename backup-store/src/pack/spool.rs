@@ -1,4 +1,7 @@
 //! Spool files: packs that are still open, append-only and durable up to the last sync.
+//!
+//! A spool file begins as the pack does, header and blocks; beside it lie the frames, which say what
+//! the blocks hold until the table of the finished pack does.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,36 +20,59 @@ use crate::id::{ChunkId, LeaseId};
 use crate::keys::Keys;
 use crate::mutant::{Mutant, mutated};
 
-/// How the names of spool files end.
+/// How the names of spool files end: the header and the blocks, as the pack will hold them.
 pub(crate) const EXTENSION: &str = "spool";
-/// Sealed lengths of the two messages that follow.
+/// How the names of the files beside them end: which chunks the blocks hold.
+pub(crate) const FRAMES: &str = "frames";
+/// Sealed length of the first message of a frame.
 const HEAD: usize = 8 + OVERHEAD;
 
 /// An open pack and its spool file.
+///
+/// The spool file grows into the pack itself, so that a backend on the same file system can take it
+/// over as it is. Only the process that created it ever writes to it.
 pub(crate) struct OpenPack {
     pub(crate) sealer: PackSealer,
     disk: Arc<dyn Disk>,
     path: PathBuf,
     /// Appended to only while the state is locked; synced at any time.
-    file: Box<dyn DiskFile>,
+    files: Files,
     state: Mutex<State>,
-    /// How much of the file is known to be on disk; held while syncing, so that one sync serves all.
+    /// How much of the spool file is known to be on disk, and its frames with it; held while
+    /// syncing, so that one sync serves all.
     synced: Mutex<u64>,
 }
 
+struct Files {
+    blocks: Box<dyn DiskFile>,
+    frames: Box<dyn DiskFile>,
+}
+
 struct State {
-    /// Length of the spool file up to the last whole frame.
+    /// Length of the spool file.
     length: u64,
-    /// Length of the pack up to its last block.
+    /// Length of the pack up to its last block, and of the frames that say so.
     packed: u64,
+    framed: u64,
     blocks: Vec<SpoolBlock>,
     opened: Instant,
     closed: bool,
+    end: End,
+}
+
+/// What became of the end of the pack: its table, padding and trailer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Not written to the spool file yet.
+    Open,
+    Written,
+    /// Never to be written there: another process may have, or there was no room.
+    Elsewhere,
 }
 
 struct SpoolBlock {
     entry: BlockEntry,
-    /// Where the sealed block begins in the spool file.
+    /// Where the sealed block begins in the spool file, and in the pack.
     offset: u64,
 }
 
@@ -59,7 +85,7 @@ pub(crate) enum Appended {
 }
 
 impl OpenPack {
-    /// Creates the spool file of a new pack.
+    /// Creates the files of a new pack.
     pub(crate) fn create(
         disk: &Arc<dyn Disk>,
         directory: &Path,
@@ -71,37 +97,38 @@ impl OpenPack {
         let sealer = PackSealer::create(keys, kind, lease, environment)?;
         let path = directory.join(format!("{}.{EXTENSION}", sealer.id));
         let failed = |cause| failed(&path, cause);
-        let file = disk.create_new(&path).map_err(failed)?;
-        file.append(&sealer.header).map_err(failed)?;
-        // Durable before any frame: then a header that does not open, with frames behind it, is
+        let blocks = disk.create_new(&path).map_err(failed)?;
+        blocks.append(&sealer.header).map_err(failed)?;
+        // Durable before any block: then a header that does not open, with blocks behind it, is
         // damage, and never the mark of a crash.
-        file.sync().map_err(failed)?;
+        blocks.sync().map_err(failed)?;
+        let frames = disk.create_new(&frames_of(&path)).map_err(failed)?;
         disk.sync_directory(directory).map_err(failed)?;
-        let place = (Arc::clone(disk), path.clone(), file);
-        Ok(Self::new(sealer, place, Vec::new(), HEADER as u64))
+        let files = Files { blocks, frames };
+        Ok(Self::new(sealer, disk, path.clone(), files, Vec::new()))
     }
 
     fn new(
         sealer: PackSealer,
-        (disk, path, file): (Arc<dyn Disk>, PathBuf, Box<dyn DiskFile>),
+        disk: &Arc<dyn Disk>,
+        path: PathBuf,
+        files: Files,
         blocks: Vec<SpoolBlock>,
-        length: u64,
     ) -> Self {
-        let sealed: u64 = blocks
-            .iter()
-            .map(|block| u64::from(block.entry.sealed))
-            .sum();
+        let length = end_of(&blocks);
         Self {
             sealer,
-            disk,
+            disk: Arc::clone(disk),
             path,
-            file,
+            files,
             state: Mutex::new(State {
                 length,
-                packed: HEADER as u64 + sealed,
+                packed: length,
+                framed: 0,
                 blocks,
                 opened: Instant::now(),
                 closed: false,
+                end: End::Open,
             }),
             synced: Mutex::new(0),
         }
@@ -115,31 +142,26 @@ impl OpenPack {
         }
         let number = u32::try_from(state.blocks.len()).unwrap_or(u32::MAX);
         let (entry, block) = payload.seal(&self.sealer, number)?;
-        let entries = encode_frame_entry(&entry);
-        let entries = self.sealer.seal(Role::Entries, number, &[&entries])?;
-        let mut head = [0; 8];
-        let length = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-        head[..4].copy_from_slice(&length.to_le_bytes());
-        head[4..].copy_from_slice(&entry.sealed.to_le_bytes());
-        let head = self.sealer.seal(Role::Head, number, &[&head])?;
-        let before = state.length;
-        for part in [&head, &entries, &block] {
-            if let Err(cause) = self.file.append(part) {
-                return Err(self.undo(&mut state, before, cause));
-            }
+        let frame = seal_frame(&self.sealer, number, &entry)?;
+        let appended = self.files.blocks.append(&block);
+        if let Err(cause) = appended.and_then(|()| self.files.frames.append(&frame)) {
+            return Err(self.undo(&mut state, cause));
         }
-        let offset = before + (head.len() + entries.len()) as u64;
-        state.length = offset + block.len() as u64;
+        let offset = state.packed;
         state.packed += block.len() as u64;
+        state.length = state.packed;
+        state.framed += frame.len() as u64;
         state.blocks.push(SpoolBlock { entry, offset });
         let full = state.packed >= TARGET_BYTES;
         state.closed |= full;
         Ok(Appended::At(number, full))
     }
 
-    /// Cuts a half written frame off again; if even that fails, the pack takes no more.
-    fn undo(&self, state: &mut State, length: u64, cause: io::Error) -> Error {
-        state.closed |= self.file.truncate(length).is_err();
+    /// Cuts what was written of a block off again; if even that fails, the pack takes no more.
+    fn undo(&self, state: &mut State, cause: io::Error) -> Error {
+        let cut = self.files.blocks.truncate(state.packed);
+        let cut = cut.and_then(|()| self.files.frames.truncate(state.framed));
+        state.closed |= cut.is_err();
         failed(&self.path, cause)
     }
 
@@ -166,7 +188,8 @@ impl OpenPack {
             return Ok(());
         }
         let length = self.lock().length;
-        if let Err(cause) = self.file.sync() {
+        let done = self.files.blocks.sync();
+        if let Err(cause) = done.and_then(|()| self.files.frames.sync()) {
             // What the disk holds is now unknown; a later sync would claim too much.
             self.close();
             return Err(failed(&self.path, cause));
@@ -201,7 +224,7 @@ impl OpenPack {
             .and_then(|file| file.read_at(offset, entry.sealed as usize))
             .map_err(|cause| failed(&self.path, cause))?;
         Ok(Block {
-            plain: open_block(&self.sealer, number, entry.plain, &sealed)?,
+            plain: open_block(&self.sealer, number, entry.plain, sealed[..].into())?.into(),
             chunks: entry.chunks,
         })
     }
@@ -211,25 +234,46 @@ impl OpenPack {
         self.close();
         self.sync()?;
         let table = self.table();
-        let state = self.lock();
+        let packed = self.lock().packed;
+        let end = seal_end(&self.sealer, &table, packed)?;
+        let length = usize::try_from(packed).unwrap_or(usize::MAX);
         let file = self.disk.open(&self.path);
-        let file = file.map_err(|cause| failed(&self.path, cause))?;
-        let mut pack = Vec::with_capacity(usize::try_from(state.packed * 17 / 16).unwrap_or(0));
-        pack.extend_from_slice(&self.sealer.header);
-        for block in &state.blocks {
-            let sealed = file.read_at(block.offset, block.entry.sealed as usize);
-            pack.extend_from_slice(&sealed.map_err(|cause| failed(&self.path, cause))?);
-        }
-        pack.extend_from_slice(&seal_end(&self.sealer, &table, state.packed)?);
+        let pack = file.and_then(|file| file.read_at(0, length));
+        let mut pack = pack.map_err(|cause| failed(&self.path, cause))?;
+        pack.extend_from_slice(&end);
         Ok(pack)
     }
 
-    /// Deletes the spool file, once pack and segment are acknowledged.
-    pub(crate) fn remove_file(&self) -> Result<()> {
-        match self.disk.remove(&self.path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(failed(&self.path, cause)),
-            _ => Ok(()),
+    /// Closes the pack, makes its spool file the whole object, durably, and returns where it is:
+    /// nothing writes to it from then on. `None` where that cannot be.
+    pub(crate) fn finish_in_place(&self) -> Result<Option<PathBuf>> {
+        self.close();
+        let table = self.table();
+        let mut state = self.lock();
+        if state.end == End::Open {
+            let end = seal_end(&self.sealer, &table, state.packed)?;
+            state.end = match self.files.blocks.append(&end) {
+                Ok(()) => End::Written,
+                // What follows the last block is never looked at; its room may be wanted.
+                Err(cause) => {
+                    let cut = self.files.blocks.truncate(state.packed).is_ok();
+                    tracing::debug!(%cause, cut, "a pack is not finished in its spool");
+                    End::Elsewhere
+                }
+            };
+            state.length = state.packed + end.len() as u64;
         }
+        let whole = state.end == End::Written;
+        drop(state);
+        if !mutated(Mutant::HandedOverUnsynced) {
+            self.sync()?;
+        }
+        Ok(whole.then(|| self.path.clone()))
+    }
+
+    /// Deletes the files, once pack and segment are acknowledged.
+    pub(crate) fn remove_files(&self) -> Result<()> {
+        remove(self.disk.as_ref(), &self.path)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -243,84 +287,149 @@ impl std::fmt::Debug for OpenPack {
     }
 }
 
-/// Reads a spool file that a crashed process left: whole frames are kept, the rest is cut off.
+/// Reads a spool file that a crashed process left: whole blocks are kept, as far as there are
+/// frames for them.
 ///
-/// The pack is closed: nothing is ever appended to it again. `None` when no block survived; the
-/// file is deleted then.
+/// The pack is closed, and its file stays as it is: it may be an object of the store already.
+/// `None` when no block survived; the files are deleted then.
 ///
-/// *Errors*: [`ErrorKind::Damaged`] when frames follow a header that is not of this store.
+/// *Errors*: [`ErrorKind::Damaged`] when blocks follow a header that is not of this store.
 pub(crate) fn recover(disk: &Arc<dyn Disk>, path: &Path, keys: &Keys) -> Result<Option<OpenPack>> {
+    let pack = match open_header(disk.as_ref(), path, keys)? {
+        Some((sealer, blocks)) => recover_blocks(disk, path, sealer, blocks)?,
+        None => None,
+    };
+    if pack.is_none() {
+        remove(disk.as_ref(), path)?;
+    }
+    Ok(pack)
+}
+
+/// Opens a spool file and checks its header; `None` when there is nothing behind it.
+fn open_header(
+    disk: &dyn Disk,
+    path: &Path,
+    keys: &Keys,
+) -> Result<Option<(PackSealer, Box<dyn DiskFile>)>> {
     let failed = |cause| failed(path, cause);
-    let file = disk.open(path).map_err(failed)?;
-    let size = file.length().map_err(failed)?;
+    let blocks = disk.open(path).map_err(failed)?;
+    let size = blocks.length().map_err(failed)?;
     if size < HEADER as u64 {
-        drop(file);
-        disk.remove(path).map_err(failed)?;
         return Ok(None);
     }
-    let header = file.read_at(0, HEADER).map_err(failed)?;
-    let sealer = match PackSealer::open(keys, &header, None) {
-        Ok(sealer) => sealer,
+    let header = blocks.read_at(0, HEADER).map_err(failed)?;
+    match PackSealer::open(keys, &header, None) {
+        Ok(sealer) => Ok(Some((sealer, blocks))),
         // The header was on its way to the disk: there is nothing in this pack.
-        Err(_) if size == HEADER as u64 => {
-            disk.remove(path).map_err(failed)?;
-            return Ok(None);
-        }
+        Err(_) if size == HEADER as u64 => Ok(None),
         Err(cause) => {
             let words = format!("spool file {}: not of this store", path.display());
-            return Err(Error::new(cause.kind(), words).with_source(cause));
+            Err(Error::new(cause.kind(), words).with_source(cause))
         }
-    };
-    let mut blocks = Vec::new();
-    let mut length = HEADER as u64;
-    while let Some(block) = read_frame(file.as_ref(), &sealer, length, size, blocks.len()) {
-        length = block.offset + u64::from(block.entry.sealed);
-        blocks.push(block);
     }
-    if blocks.is_empty() {
-        drop(file);
-        disk.remove(path).map_err(failed)?;
+}
+
+fn recover_blocks(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    sealer: PackSealer,
+    blocks: Box<dyn DiskFile>,
+) -> Result<Option<OpenPack>> {
+    let frames = match disk.open(&frames_of(path)) {
+        Ok(frames) => frames,
+        // A crash came while the two were created, or deleted.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(failed(path, cause)),
+    };
+    let files = Files { blocks, frames };
+    let (mut found, mut framed) = (Vec::new(), 0);
+    while let Some((block, frame)) = read_frame(&files, &sealer, framed, &found) {
+        framed += frame;
+        found.push(block);
+    }
+    if found.is_empty() {
         return Ok(None);
     }
-    file.truncate(length).map_err(failed)?;
-    let place = (Arc::clone(disk), path.to_path_buf(), file);
-    let pack = OpenPack::new(sealer, place, blocks, length);
+    let pack = OpenPack::new(sealer, disk, path.to_path_buf(), files, found);
     pack.close();
+    pack.lock().end = End::Elsewhere;
     Ok(Some(pack))
 }
 
-/// Reads one whole frame, block included; `None` where the whole frames end.
+/// Seals what a crashed process's successor needs to know of one block.
+fn seal_frame(sealer: &PackSealer, number: u32, entry: &BlockEntry) -> Result<Vec<u8>> {
+    let entries = encode_frame_entry(entry);
+    let entries = sealer.seal(Role::Entries, number, &[&entries])?;
+    let mut head = [0; 8];
+    let length = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+    head[..4].copy_from_slice(&length.to_le_bytes());
+    head[4..].copy_from_slice(&entry.sealed.to_le_bytes());
+    let mut frame = sealer.seal(Role::Head, number, &[&head])?;
+    frame.extend_from_slice(&entries);
+    Ok(frame)
+}
+
+/// Reads one whole frame and its block; `None` where the whole ones end.
 fn read_frame(
-    file: &dyn DiskFile,
+    files: &Files,
     sealer: &PackSealer,
-    offset: u64,
-    size: u64,
-    number: usize,
-) -> Option<SpoolBlock> {
-    let number = u32::try_from(number).ok()?;
-    let head = file.read_at(offset, HEAD).ok()?;
+    at: u64,
+    before: &[SpoolBlock],
+) -> Option<(SpoolBlock, u64)> {
+    let number = u32::try_from(before.len()).ok()?;
+    let offset = end_of(before);
+    let head = files.frames.read_at(at, HEAD).ok()?;
     let head = sealer.open_message(Role::Head, number, &head)?;
     let entries_length = u32::from_le_bytes(head.get(..4)?.try_into().ok()?);
     let block_length = u32::from_le_bytes(head.get(4..8)?.try_into().ok()?);
-    let entries_at = offset + HEAD as u64;
-    let block_at = entries_at + u64::from(entries_length);
-    if block_at + u64::from(block_length) > size
-        || block_length as usize > BLOCK_LIMIT + 5 + OVERHEAD
-    {
+    let end = at + HEAD as u64 + u64::from(entries_length);
+    if block_length as usize > BLOCK_LIMIT + 5 + OVERHEAD || end > files.frames.length().ok()? {
         return None;
     }
-    let entries = file.read_at(entries_at, entries_length as usize).ok()?;
-    let entries = sealer.open_message(Role::Entries, number, &entries)?;
+    let entries = files
+        .frames
+        .read_at(at + HEAD as u64, entries_length as usize);
+    let entries = sealer.open_message(Role::Entries, number, &entries.ok()?)?;
     let entry = decode_frame_entry(&entries).ok()?;
-    let sealed = file.read_at(block_at, block_length as usize).ok()?;
-    let whole = open_block(sealer, number, entry.plain, &sealed);
+    let sealed = files.blocks.read_at(offset, block_length as usize).ok()?;
+    let whole = open_block(sealer, number, entry.plain, sealed[..].into());
     if !mutated(Mutant::TornTailAccepted) {
         whole.ok()?;
     }
-    (entry.sealed == block_length).then_some(SpoolBlock {
-        entry,
-        offset: block_at,
+    (entry.sealed == block_length).then_some((SpoolBlock { entry, offset }, end - at))
+}
+
+/// Where the blocks end in the spool file, and in the pack.
+fn end_of(blocks: &[SpoolBlock]) -> u64 {
+    blocks.last().map_or(HEADER as u64, |last| {
+        last.offset + u64::from(last.entry.sealed)
     })
+}
+
+/// Deletes a spool file and its frames, in this order: frames alone are nothing.
+fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
+    for path in [path, &frames_of(path)] {
+        match disk.remove(path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(path, cause));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Deletes frames whose spool file is gone: a crash came while the two were created, or deleted.
+pub(crate) fn remove_orphan(disk: &dyn Disk, frames: &Path, listed: &[PathBuf]) -> Result<()> {
+    let spool = frames.with_extension(EXTENSION);
+    if listed.contains(&spool) {
+        return Ok(());
+    }
+    remove(disk, &spool)
+}
+
+fn frames_of(path: &Path) -> PathBuf {
+    path.with_extension(FRAMES)
 }
 
 fn failed(path: &Path, cause: io::Error) -> Error {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::layout::Payload;
-use super::spool::{Appended, EXTENSION, OpenPack, chunk_in, recover};
+use super::spool::{Appended, EXTENSION, FRAMES, OpenPack, chunk_in, recover, remove_orphan};
 use super::{Block, PackKind};
 use crate::disk::Disk;
 use crate::environment::Environment;
@@ -262,7 +262,7 @@ impl Spools {
             state.packs.retain(|id, _| !gone.contains(id));
             state.chunks.retain(|_, (pack, _)| !gone.contains(pack));
         }
-        packs.iter().try_for_each(|pack| pack.remove_file())
+        packs.iter().try_for_each(|pack| pack.remove_files())
     }
 
     /// Seals the blocks of a pack anew, under a new id, because its name was taken by a clone.
@@ -287,14 +287,18 @@ impl std::fmt::Debug for Spools {
     }
 }
 
+/// Lists the spool files, and deletes frames that have none.
 fn spool_files(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>> {
     let listed = disk.list(directory).map_err(|cause| {
         let object = format_args!("spool directory {}", directory.display());
         Error::from_io(ErrorKind::Local, object, cause)
-    });
-    let is_spool = |path: &PathBuf| {
-        path.extension()
-            .is_some_and(|extension| extension == EXTENSION)
-    };
-    Ok(listed?.into_iter().filter(is_spool).collect())
+    })?;
+    let ends = |path: &PathBuf, with: &str| path.extension().is_some_and(|end| end == with);
+    let frames = listed.iter().filter(|path| ends(path, FRAMES));
+    frames
+        .into_iter()
+        .try_for_each(|frames| remove_orphan(disk, frames, &listed))?;
+    let mut spools = listed;
+    spools.retain(|path| ends(path, EXTENSION));
+    Ok(spools)
 }

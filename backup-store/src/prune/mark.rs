@@ -29,8 +29,43 @@ impl Marks {
         self.0.binary_search(&beginning(id)).ok()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    /// Begins to find chunks whose ids come in ascending order.
+    pub(super) fn in_order(&self) -> MarksInOrder<'_> {
+        MarksInOrder {
+            ahead: &self.0,
+            found: false,
+            missing: 0,
+        }
+    }
+}
+
+/// Marks that are gone through beside a sorted list of chunks.
+pub(super) struct MarksInOrder<'a> {
+    ahead: &'a [u64],
+    /// Whether a chunk was found that has the first mark ahead.
+    found: bool,
+    missing: u64,
+}
+
+impl MarksInOrder<'_> {
+    /// Tells whether a chunk is marked; none may come before the one asked for last.
+    pub(super) fn is_found(&mut self, id: &ChunkId) -> bool {
+        let wanted = beginning(id);
+        while let Some((first, rest)) = self.ahead.split_first()
+            && *first < wanted
+        {
+            self.missing += u64::from(!self.found);
+            self.found = false;
+            self.ahead = rest;
+        }
+        let found = self.ahead.first() == Some(&wanted);
+        self.found |= found;
+        found
+    }
+
+    /// Ends the list; returns how many marks no chunk had.
+    pub(super) fn missing(self) -> u64 {
+        self.missing + self.ahead.len() as u64 - u64::from(self.found)
     }
 }
 

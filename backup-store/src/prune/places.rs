@@ -1,25 +1,39 @@
 //! Places: in which packs the marked chunks lie, as the segments say that are listed now.
 //!
-//! *Units and limits*: 8 bytes a marked chunk, and one segment at a time; chunks that lie in
-//! several packs are looked at by their whole ids, in a second reading.
+//! Segments are sorted, and so are the marks: all are read side by side, in the order of the chunk
+//! ids, each once. All places of a chunk come together.
+//!
+//! *Units and limits*: a few thousand entries of each segment; the packs of those chunks that lie in
+//! several.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
 
 use super::decide::SegmentSeen;
 use super::mark::Marks;
-use crate::error::Result;
-use crate::id::{ChunkId, PackId};
-use crate::index::sealing::segment_name;
-use crate::index::segment::Segment;
-use crate::store::Store;
+use crate::backend::ObjectName;
+use crate::error::{Error, Result};
+use crate::id::PackId;
+use crate::index::file::{Part, SegmentFile};
+use crate::index::layout::{Entry, decode_block, order};
+use crate::index::sealing::{segment_id, segment_name};
+use crate::offload::offload;
+use crate::store::{BLOCK_GROUP, Store};
 
-const NOWHERE: u32 = u32::MAX;
-const SEVERAL: u32 = u32::MAX - 1;
+/// Directories that are read at the same time.
+const AT_ONCE: usize = 8;
+/// Blocks that are in memory of all segments together, about.
+const BLOCKS_HELD: usize = 832;
+/// Blocks that are read together at least.
+const GROUP_LEAST: usize = 8;
 
 /// The segments that are listed now.
 #[derive(Debug)]
 pub(super) struct Segments {
     pub(super) seen: Vec<SegmentSeen>,
+    files: Vec<Arc<SegmentFile>>,
 }
 
 impl Segments {
@@ -27,29 +41,138 @@ impl Segments {
     ///
     /// *Errors*: a segment that cannot be read ends it: what it names would seem unneeded.
     pub(super) async fn list(store: &Store) -> Result<Self> {
-        let mut seen = Vec::new();
-        for info in store.backend().list("segments/").await? {
-            let segment = store.read_segment(&info.name).await?;
-            let supersedes = segment.supersedes.iter().map(segment_name);
-            seen.push(SegmentSeen {
+        let listed = store.backend().list("segments/").await?;
+        let reads = stream::iter(listed).map(|info| async move {
+            let id = segment_id(&info.name).ok_or_else(|| {
+                let object = format_args!("object {}", info.name);
+                Error::damaged(object, "not the name of a segment")
+            })?;
+            let file = store.read_directory(id, &info).await?;
+            let supersedes = file.directory.supersedes.iter().map(segment_name);
+            let seen = SegmentSeen {
                 name: info.name,
                 supersedes: supersedes.collect::<Result<_>>()?,
-                packs: segment.packs,
-            });
+                packs: file.directory.packs.clone(),
+            };
+            Ok::<_, Error>((seen, file))
+        });
+        let mut reads = reads.buffered(AT_ONCE);
+        let (mut seen, mut files) = (Vec::new(), Vec::new());
+        while let Some(read) = reads.next().await {
+            let (one, file) = read?;
+            seen.push(one);
+            files.push(Arc::new(file));
         }
-        Ok(Self { seen })
+        Ok(Self { seen, files })
     }
 
-    /// Visits every segment that no other one supersedes.
-    async fn each(&self, store: &Store, mut visit: impl FnMut(&Segment)) -> Result<()> {
+    /// Visits the entries of every segment that no other one supersedes, in order; those of one
+    /// chunk come together.
+    ///
+    /// *Errors*: a segment that cannot be read, or is not what it says it is, ends it.
+    async fn each(&self, store: &Store, mut visit: impl FnMut(&[Entry])) -> Result<()> {
         let superseded: HashSet<_> = self.seen.iter().flat_map(|seen| &seen.supersedes).collect();
-        for seen in &self.seen {
-            if !superseded.contains(&seen.name) {
-                visit(&store.read_segment(&seen.name).await?);
+        let active = self.seen.iter().zip(&self.files);
+        let active = active.filter(|(seen, _)| !superseded.contains(&seen.name));
+        let mut inputs: Vec<Input> = active
+            .map(|(seen, file)| Input::new(seen.name.clone(), Arc::clone(file)))
+            .collect();
+        let group = (BLOCKS_HELD / inputs.len().max(1)).clamp(GROUP_LEAST, BLOCK_GROUP);
+        loop {
+            for input in &mut inputs {
+                input.refill(store, group).await?;
+            }
+            if inputs.iter().all(|input| input.entries.is_empty()) {
+                return Ok(());
+            }
+            let entries = take_settled(&mut inputs);
+            for same in entries.chunk_by(|one, other| one.0 == other.0) {
+                visit(same);
             }
         }
+    }
+}
+
+/// One segment that is read from its beginning to its end.
+struct Input {
+    name: ObjectName,
+    file: Arc<SegmentFile>,
+    next: usize,
+    read: u64,
+    entries: VecDeque<Entry>,
+    last: Option<Entry>,
+}
+
+impl Input {
+    fn new(name: ObjectName, file: Arc<SegmentFile>) -> Self {
+        Self {
+            name,
+            file,
+            next: 0,
+            read: 0,
+            entries: VecDeque::new(),
+            last: None,
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        self.next < self.file.directory.blocks.len()
+    }
+
+    /// Reads the next blocks when nothing is left of the last.
+    async fn refill(&mut self, store: &Store, group: usize) -> Result<()> {
+        if !self.entries.is_empty() || !self.has_more() {
+            return Ok(());
+        }
+        let damaged = |cause: &str| Error::damaged(format_args!("object {}", self.name), cause);
+        let blocks = self.next..(self.next + group).min(self.file.directory.blocks.len());
+        let place = |block| self.file.range(Part::Block(block));
+        let (Some(first), Some(last)) = (place(blocks.start), place(blocks.end - 1)) else {
+            return Err(damaged("it lacks a block"));
+        };
+        let sealed = store.backend().get(&self.name, Some(first.start..last.end));
+        let sealed = sealed.await?;
+        self.next = blocks.end;
+        let file = Arc::clone(&self.file);
+        let opened = offload(store.offload().as_ref(), move || {
+            let mut entries = Vec::new();
+            for block in blocks {
+                let plain = file.part_of(Part::Block(block), first.start, &sealed)?;
+                let decoded = decode_block(&plain, &file.directory.packs);
+                entries.extend(decoded.map_err(|cause| file.damaged(cause))?);
+            }
+            Ok::<_, Error>(entries)
+        });
+        let entries = opened.await??;
+        self.read += entries.len() as u64;
+        let all = self.last.iter().chain(&entries);
+        let whole = all.is_sorted_by(|one, other| order(one) < order(other))
+            && (self.has_more() || self.read == self.file.directory.entries);
+        if !whole {
+            return Err(damaged("its entries are not those it counts"));
+        }
+        self.last = entries.last().copied();
+        self.entries = entries.into();
         Ok(())
     }
+}
+
+/// Takes the entries that no block still to be read can come before, in order.
+fn take_settled(inputs: &mut [Input]) -> Vec<Entry> {
+    let unfinished = inputs.iter().filter(|input| input.has_more());
+    let bound = unfinished
+        .filter_map(|input| input.entries.back().map(|entry| entry.0))
+        .min();
+    let mut entries = Vec::new();
+    for input in inputs {
+        let settled = match bound {
+            Some(bound) => input.entries.partition_point(|entry| entry.0 <= bound),
+            None => input.entries.len(),
+        };
+        entries.extend(input.entries.drain(..settled));
+    }
+    entries.sort_unstable_by_key(order);
+    entries
 }
 
 /// Where the marked chunks lie.
@@ -73,55 +196,36 @@ impl Places {
         segments: &Segments,
         packs: &[PackId],
     ) -> Result<Self> {
-        let numbers: HashMap<&PackId, u32> = packs.iter().zip(0..).collect();
-        let mut first = vec![(NOWHERE, 0u32); marks.len()];
+        let there: HashSet<&PackId> = packs.iter().collect();
+        let mut totals: HashMap<PackId, u64> = HashMap::new();
+        let mut alone: HashMap<PackId, u64> = HashMap::new();
         let mut places = Self::default();
-        let visit = |segment: &Segment| {
-            for (id, place) in &segment.chunks {
-                let Some(number) = numbers.get(&place.pack) else {
-                    continue;
-                };
-                *places.totals.entry(place.pack).or_default() += u64::from(place.length);
-                if let Some(at) = marks.find(id) {
-                    let slot = &mut first[at];
-                    match slot.0 {
-                        NOWHERE => *slot = (*number, place.length),
-                        found if found == *number => {}
-                        _ => slot.0 = SEVERAL,
+        let mut marks = marks.in_order();
+        let visit = |same: &[Entry]| {
+            let mut holders: Vec<PackId> = Vec::new();
+            for (_, place) in same {
+                if there.contains(&place.pack) {
+                    *totals.entry(place.pack).or_default() += u64::from(place.length);
+                    if !holders.contains(&place.pack) {
+                        holders.push(place.pack);
                     }
                 }
+            }
+            let Some((id, place)) = same.first() else {
+                return;
+            };
+            let length = u64::from(place.length);
+            match &holders[..] {
+                [] => {}
+                _ if !marks.is_found(id) => {}
+                [pack] => *alone.entry(*pack).or_default() += length,
+                _ => places.several.push((holders, length)),
             }
         };
         segments.each(store, visit).await?;
-        for (number, length) in &first {
-            match *number {
-                NOWHERE => places.missing += 1,
-                SEVERAL => {}
-                number => {
-                    let alone = places.alone.entry(packs[number as usize]).or_default();
-                    *alone += u64::from(*length);
-                }
-            }
-        }
-        if first.iter().any(|(number, _)| *number == SEVERAL) {
-            let mut several: HashMap<ChunkId, (Vec<PackId>, u64)> = HashMap::new();
-            let visit = |segment: &Segment| {
-                for (id, place) in &segment.chunks {
-                    let marked = marks.find(id).is_some_and(|at| first[at].0 == SEVERAL);
-                    if marked && numbers.contains_key(&place.pack) {
-                        let found = several.entry(*id).or_default();
-                        found.1 = place.length.into();
-                        if !found.0.contains(&place.pack) {
-                            found.0.push(place.pack);
-                        }
-                    }
-                }
-            };
-            segments.each(store, visit).await?;
-            let mut several: Vec<_> = several.into_iter().collect();
-            several.sort_unstable_by_key(|(id, _)| *id);
-            places.several = several.into_iter().map(|(_, found)| found).collect();
-        }
+        places.missing = marks.missing();
+        places.totals = totals.into_iter().collect();
+        places.alone = alone.into_iter().collect();
         Ok(places)
     }
 }

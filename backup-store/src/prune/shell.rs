@@ -509,7 +509,7 @@ impl Store {
     /// [`Writer::keep_up`](crate::Writer::keep_up): call again later, or fence it.
     ///
     /// *Units and limits*: about 16 bytes of memory a distinct chunk of the kept snapshots, 32 a
-    /// distinct tree node, and one segment.
+    /// distinct tree node; segments are read once to survey and once before the verdict.
     ///
     /// *Errors*: [`ErrorKind::PermissionDenied`] when objects may not be deleted;
     /// [`ErrorKind::Unsupported`] when the backend does not list what was put, or honours no

@@ -4,6 +4,7 @@
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{NONCE, TAG};
 use crate::error::{Error, ErrorKind, Result};
@@ -88,18 +89,34 @@ impl Messages {
 
     /// Opens a message; nothing tells why it fails.
     pub(crate) fn open(&self, place: Place, sealed: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
-        let (body, tag) = rest.split_last_chunk::<TAG>()?;
-        let mut plain = body.to_vec();
-        self.cipher
-            .decrypt_inout_detached(
-                &Nonce::from(*nonce),
-                &self.associated(place),
-                plain.as_mut_slice().into(),
-                &Tag::from(*tag),
-            )
-            .ok()?;
+        let mut plain = sealed.get(NONCE..sealed.len().checked_sub(TAG)?)?.to_vec();
+        let (nonce, tag) = (sealed.first_chunk()?, sealed.last_chunk()?);
+        self.decrypt(place, nonce, &mut plain, tag)?;
         Some(plain)
+    }
+
+    /// Opens a message where it lies.
+    pub(crate) fn open_in_place(&self, place: Place, mut sealed: BytesMut) -> Option<Bytes> {
+        let length = sealed.len().checked_sub(OVERHEAD)?;
+        let (nonce, tag) = (*sealed.first_chunk()?, *sealed.last_chunk()?);
+        sealed.advance(NONCE);
+        sealed.truncate(length);
+        self.decrypt(place, &nonce, &mut sealed, &tag)?;
+        Some(sealed.freeze())
+    }
+
+    fn decrypt(
+        &self,
+        place: Place,
+        nonce: &[u8; NONCE],
+        body: &mut [u8],
+        tag: &[u8; TAG],
+    ) -> Option<()> {
+        let (nonce, tag) = (Nonce::from(*nonce), Tag::from(*tag));
+        let associated = self.associated(place);
+        self.cipher
+            .decrypt_inout_detached(&nonce, &associated, body.into(), &tag)
+            .ok()
     }
 
     /// Padding that looks random to everyone without the key, and is the same each time.

@@ -30,6 +30,8 @@ const SHARD_GROUP: usize = 16;
 pub(crate) const BLOCK_GROUP: usize = 64;
 /// Entries of one segment that is rebuilt from pack tables: bounds memory.
 const REBUILT_ENTRIES: usize = 256 * 1024;
+/// Chunks that are looked up at once without a thread of their own, where memory has it all.
+const LOOKED_UP_INLINE: usize = 16;
 /// Times that a lookup may find out that it needs something else.
 const LOOKUP_ROUNDS: usize = 256;
 
@@ -220,6 +222,11 @@ impl Store {
 
     /// Finds all places of each chunk that the index has, be the packs dead or not.
     pub(crate) async fn look_up(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
+        if ids.len() <= LOOKED_UP_INLINE
+            && let Some(found) = self.0.index.locate_in_memory(ids)
+        {
+            return Ok(found);
+        }
         let ids: Arc<[ChunkId]> = ids.into();
         let mut fetched = Fetched::new();
         for _ in 0..LOOKUP_ROUNDS {

@@ -93,8 +93,12 @@ impl SlotWriter {
 }
 
 impl Writer {
-    /// Publishes records in sets; everything they refer to must have been flushed before.
-    pub(crate) async fn publish_records(&self, records: Vec<Bytes>) -> Result<Vec<SnapshotId>> {
+    /// Publishes records in sets under a claim token that is given; everything they refer to must have been flushed before.
+    pub(crate) async fn publish_records(
+        &self,
+        token: u64,
+        records: Vec<Bytes>,
+    ) -> Result<Vec<SnapshotId>> {
         let environment = self.0.store.environment();
         let mut ids = Vec::with_capacity(records.len());
         let mut named = Vec::with_capacity(records.len());
@@ -103,7 +107,7 @@ impl Writer {
             ids.push(id);
             named.push(SlotRecord { id, bytes });
         }
-        self.publish_slot_records(self.0.token, named).await?;
+        self.publish_slot_records(token, named).await?;
         Ok(ids)
     }
 

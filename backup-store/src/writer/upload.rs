@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Writer;
+use crate::backend::Put;
 use crate::error::Result;
 use crate::index::segment::Segment;
 use crate::mutant::{Mutant, mutated};
@@ -65,6 +66,10 @@ impl Writer {
     }
 
     async fn upload(&self, pack: &Arc<OpenPack>) -> Result<()> {
+        if self.hand_over(pack).await? {
+            self.0.spools.uploaded(pack);
+            return Ok(());
+        }
         let store = &self.0.store;
         let finished = Arc::clone(pack);
         let bytes = offload(store.offload().as_ref(), move || finished.finish()).await??;
@@ -79,6 +84,29 @@ impl Writer {
                 let (spools, pack) = (Arc::clone(&self.0.spools), Arc::clone(pack));
                 offload(store.offload().as_ref(), move || spools.reseal(&pack)).await?
             }
+        }
+    }
+
+    /// Lets the backend take the spool file as it is, if it can; tells whether it did.
+    ///
+    /// Anything else, doubt included, is settled by putting the bytes.
+    async fn hand_over(&self, pack: &Arc<OpenPack>) -> Result<bool> {
+        let (store, name) = (&self.0.store, &pack.sealer.name);
+        if !store.backend().takes_files() {
+            return Ok(false);
+        }
+        let finished = Arc::clone(pack);
+        let whole = offload(store.offload().as_ref(), move || finished.finish_in_place());
+        let Some(file) = whole.await?? else {
+            return Ok(false);
+        };
+        match store.backend().put_new_file(name, &file).await {
+            Ok(put) => Ok(put == Some(Put::Created)),
+            Err(cause) if cause.is_retryable() => {
+                tracing::debug!(%name, %cause, "whether a spool file was taken is not known");
+                Ok(false)
+            }
+            Err(cause) => Err(cause),
         }
     }
 

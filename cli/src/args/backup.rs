@@ -53,19 +53,16 @@ Examples:
 )]
 pub(crate) struct SyncCheckArgs {
     #[command(flatten)]
-    pub(crate) what: BackupArgs,
+    pub(crate) part: PartArgs,
 
     /// Report what differs, and repair nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
-/// Arguments of `backup`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  m365-backup backup --config contoso.toml
-  m365-backup backup --config contoso.toml --user ada@contoso.example --service outlook")]
-pub(crate) struct BackupArgs {
+/// Says which part of a set is meant; all of it without a word.
+#[derive(Debug, Default, Args)]
+pub(crate) struct PartArgs {
     /// Back up this user only; may be given several times
     #[arg(long = "user", value_name = "OWNER")]
     pub(crate) users: Vec<String>,
@@ -73,4 +70,44 @@ pub(crate) struct BackupArgs {
     /// Back up this service only (outlook, onedrive); may be given several times
     #[arg(long = "service", value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
+}
+
+impl PartArgs {
+    /// Tells whether all of the set is meant.
+    pub(crate) fn is_all(&self) -> bool {
+        self.users.is_empty() && self.services.is_empty()
+    }
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  m365-backup backup --config contoso.toml
+  m365-backup backup --config contoso.toml --due
+  m365-backup backup --config contoso.toml --user ada@contoso.example --service outlook")]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) part: PartArgs,
+
+    /// Do nothing, and end with 0, unless the schedule of the set asks for a backup now
+    #[arg(long, conflicts_with_all = ["users", "services"])]
+    pub(crate) due: bool,
+}
+
+/// Arguments of `worker`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Start as many workers as you like, on as many machines as you like: they share one run of the
+set, each mailbox or drive is one worker's at a time, and what a dead worker left is done by
+the others. On one machine they meet in a file; on several, name a PostgreSQL database in the
+config as `coordinator.postgres`.
+
+Examples:
+  m365-backup worker --config contoso.toml
+  m365-backup worker --config contoso.toml --watch"
+)]
+pub(crate) struct WorkerArgs {
+    /// When the set is done, wait until the schedule asks for the next run
+    #[arg(long)]
+    pub(crate) watch: bool,
 }

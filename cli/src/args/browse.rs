@@ -53,7 +53,9 @@ pub(crate) struct LsArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Words are looked for in names, subjects, senders, recipients and folders, in any case;
-all must occur. * and ? stand for any text and any character.
+all must occur. * and ? stand for any text and any character. With a search cache
+(--build-cache once, or browse-cache = true in the config) the answer comes from this machine;
+it holds names, subjects and addresses in plaintext, and is kept up to date by every search.
 
 Examples:
   m365-backup find --store /srv/backup/contoso invoice october
@@ -62,8 +64,30 @@ Examples:
 )]
 pub(crate) struct FindArgs {
     /// Words that must all occur
-    #[arg(required = true)]
+    #[arg(required_unless_present_any = [
+        "name", "from", "to", "path", "kind", "after", "before", "build_cache",
+    ])]
     pub(crate) words: Vec<String>,
+
+    /// Only where this is in the subject or the file name
+    #[arg(long, visible_alias = "subject", value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+
+    /// Only mail from a sender with this in the address
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) from: Option<String>,
+
+    /// Only mail to a recipient with this in the address
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) to: Option<String>,
+
+    /// Only what lies in this folder or below it
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) path: Option<String>,
+
+    /// Only items of this kind (message, file)
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Option<String>,
 
     #[command(flatten)]
     pub(crate) filter: SnapshotFilter,
@@ -87,4 +111,12 @@ pub(crate) struct FindArgs {
     /// Stop after this many
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+
+    /// Keep a search cache on this machine from now on: in plaintext, readable by you alone
+    #[arg(long, conflicts_with = "no_cache")]
+    pub(crate) build_cache: bool,
+
+    /// Read the store, even if there is a search cache
+    #[arg(long)]
+    pub(crate) no_cache: bool,
 }

@@ -1,29 +1,30 @@
 //! `find`: searches names, subjects, senders, recipients and folders, without a network.
+//!
+//! Reads the trees of the store; or a search cache on this machine, when its user has asked for one:
+//! it is plaintext.
 
-mod pattern;
-
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
 
 use backup_store::Timestamp;
-use backup_store::catalog::{Browse, Item, ItemKey, ResourceId, SnapshotEntry};
+use backup_store::browse_cache::{BrowseCache, Hit};
+use backup_store::catalog::{Browse, Filter, Item, ItemKey, ResourceId, Search, SnapshotEntry};
 use serde_json::json;
 
 use crate::args::FindArgs;
 use crate::commands::ls;
 use crate::commands::snapshots::short_id;
-use crate::connect::{Context, OpenStore};
+use crate::config::Config;
+use crate::connect::{Context, OpenStore, state_folder};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use crate::places::Places;
 use crate::snapshots;
 use crate::table::printable;
 use crate::words;
 
-use pattern::Words;
-
 /// Runs the command.
 pub(crate) async fn run(context: &Context, args: FindArgs) -> Result<Exit> {
-    let query = Query::new(&args)?;
+    let filter = filter(&args)?;
     let config = context.config()?;
     let open = context.open_store(config.as_ref()).await?;
     let entries = match (&args.snapshot, args.all_snapshots) {
@@ -35,22 +36,32 @@ pub(crate) async fn run(context: &Context, args: FindArgs) -> Result<Exit> {
         }
         (None, false) => snapshots::newest(&snapshots::list(&open, &args.filter).await?),
     };
-    let mut search = Search {
+    let cache = cache(context, &open, config.as_ref(), &args).await?;
+    if args.build_cache && filter == Filter::default() {
+        return Ok(Exit::Complete);
+    }
+    let mut finder = Finder {
         context,
         open: &open,
-        query,
+        filter,
+        limit: args.limit.unwrap_or(usize::MAX),
         seen: HashSet::new(),
         found: 0,
     };
-    for entry in &entries {
-        search.snapshot(entry).await?;
-        if search.is_full() {
-            break;
+    if let Some(cache) = &cache {
+        finder.look_into_cache(cache, &entries).await?;
+    } else {
+        for entry in &entries {
+            finder.look_into(entry).await?;
+            if finder.is_full() {
+                break;
+            }
         }
     }
-    let found = search.found;
+    let found = finder.found as u64;
     if context.output.is_json() {
-        let summary = json!({ "found": found, "snapshots": entries.len() });
+        let (searched, cached) = (entries.len(), cache.is_some());
+        let summary = json!({ "found": found, "snapshots": searched, "from_cache": cached });
         context.output.object("summary", summary)?;
     } else {
         let searched = words::counted(entries.len() as u64, "snapshot");
@@ -62,30 +73,73 @@ pub(crate) async fn run(context: &Context, args: FindArgs) -> Result<Exit> {
     Ok(Exit::Complete)
 }
 
-/// What is looked for.
-#[derive(Debug)]
-struct Query {
-    words: Words,
-    after: Option<Timestamp>,
-    before: Option<Timestamp>,
-    limit: u64,
+/// Returns what is looked for.
+fn filter(args: &FindArgs) -> Result<Filter> {
+    let day = |text: &Option<String>| text.as_deref().map(day).transpose();
+    let (after, before) = (day(&args.after)?, day(&args.before)?);
+    let created = (after.is_some() || before.is_some()).then(|| {
+        let earliest = Timestamp::from_millis(i64::MIN);
+        let latest = Timestamp::from_millis(i64::MAX);
+        after.unwrap_or(earliest)..before.unwrap_or(latest)
+    });
+    Ok(Filter {
+        name: args.name.clone(),
+        sender: args.from.clone(),
+        recipient: args.to.clone(),
+        path: args.path.clone(),
+        kind: args.kind.as_deref().map(Into::into),
+        created,
+        words: args.words.clone(),
+        ..Filter::default()
+    })
 }
 
-impl Query {
-    fn new(args: &FindArgs) -> Result<Self> {
-        Ok(Self {
-            words: Words::new(&args.words),
-            after: args.after.as_deref().map(day).transpose()?,
-            before: args.before.as_deref().map(day).transpose()?,
-            limit: args.limit.map_or(u64::MAX, |limit| limit as u64),
-        })
+/// Opens the search cache and brings it up to date, if there is one or there shall be one.
+async fn cache(
+    context: &Context,
+    open: &OpenStore,
+    config: Option<&Config>,
+    args: &FindArgs,
+) -> Result<Option<BrowseCache>> {
+    let is_wanted = args.build_cache || config.is_some_and(|config| config.browse_cache);
+    let path = match state_folder(config, &open.store) {
+        Ok(folder) => folder.join("browse.sqlite"),
+        Err(failure) if args.build_cache => return Err(failure),
+        Err(_) => return Ok(None),
+    };
+    if args.no_cache || !(is_wanted || path.exists()) {
+        return Ok(None);
     }
-
-    fn matches(&self, item: &Item, folder: &str) -> bool {
-        let created = item.key.created;
-        self.after.is_none_or(|after| created >= after)
-            && self.before.is_none_or(|before| created < before)
-            && self.words.match_item(item, folder)
+    // What cannot be made is found by SQLite, which says so below.
+    let _made = path.parent().map(fs::create_dir_all);
+    let filled = async {
+        let cache = BrowseCache::open(&open.store, &path).await?;
+        if cache.is_built_anew() {
+            context.output.warn(&format!(
+                "a search cache is made in {}: names, subjects and addresses stand there in plaintext, \
+                 readable by you alone; delete it to be without",
+                path.display()
+            ));
+        }
+        let report = cache.fill().await?;
+        Ok((cache, report))
+    };
+    match filled.await {
+        Ok((cache, report)) => {
+            if report.added > 0 {
+                let added = words::counted(report.added, "snapshot");
+                context
+                    .output
+                    .note(&format!("{added} read into the search cache"));
+            }
+            Ok(Some(cache))
+        }
+        Err(cause) if args.build_cache => Err(open.failed("search")(cause)),
+        Err(cause) => {
+            let words = format!("the search cache cannot be used, so the store is read: {cause}");
+            context.output.warn(&words);
+            Ok(None)
+        }
     }
 }
 
@@ -94,52 +148,93 @@ fn day(text: &str) -> Result<Timestamp> {
         .map_err(|_| Failure::usage(format!("{text} is no day")).next("write it like 2026-11-22"))
 }
 
-struct Search<'a> {
-    context: &'a Context,
-    open: &'a OpenStore,
-    query: Query,
-    /// The same version of an item in an older snapshot is not news.
-    seen: HashSet<(ResourceId, ItemKey, String)>,
-    found: u64,
+/// What makes an item of one snapshot the same as that of another.
+type Version = (ResourceId, ItemKey, String);
+
+fn version(resource: &ResourceId, item: &Item) -> Version {
+    (resource.clone(), item.key.clone(), item.change_key.clone())
 }
 
-impl Search<'_> {
+struct Finder<'a> {
+    context: &'a Context,
+    open: &'a OpenStore,
+    filter: Filter,
+    limit: usize,
+    /// The same version of an item in an older snapshot is not news.
+    seen: HashSet<Version>,
+    found: usize,
+}
+
+impl Finder<'_> {
     fn is_full(&self) -> bool {
-        self.found >= self.query.limit
+        self.found >= self.limit
     }
 
-    async fn snapshot(&mut self, entry: &SnapshotEntry) -> Result<()> {
+    /// Reads a snapshot from the store.
+    async fn look_into(&mut self, entry: &SnapshotEntry) -> Result<()> {
         let browse = Browse::new(&self.open.store, &entry.snapshot);
-        let places = Places::read(self.open, &browse).await?;
-        let mut items = browse.items();
-        while let Some(item) = items.next().await {
-            let item = item.map_err(self.open.failed("read"))?;
-            let folder = places.path_of(&item.key.container);
-            if !self.query.matches(&item, folder) {
-                continue;
-            }
-            let resource = entry.snapshot.resource.id.clone();
-            if self
-                .seen
-                .insert((resource, item.key.clone(), item.change_key.clone()))
-            {
-                self.report(entry, &item, folder)?;
-            }
-            if self.is_full() {
-                break;
-            }
+        let begun = Search::begin(&browse, &self.filter).await;
+        let mut search = begun.map_err(self.open.failed("read"))?;
+        while !self.is_full()
+            && let Some(found) = search.next().await
+        {
+            let found = found.map_err(self.open.failed("read"))?;
+            self.report(entry, &found.item, &found.path)?;
         }
         Ok(())
     }
 
-    fn report(&mut self, entry: &SnapshotEntry, item: &Item, folder: &str) -> Result<()> {
+    /// Asks the cache; what was created last comes first.
+    async fn look_into_cache(
+        &mut self,
+        cache: &BrowseCache,
+        entries: &[SnapshotEntry],
+    ) -> Result<()> {
+        let order: HashMap<_, _> = entries.iter().map(|entry| entry.id).zip(0..).collect();
+        let ids: BTreeSet<_> = order.keys().copied().collect();
+        let mut asked = self.limit;
+        loop {
+            let hits = cache.search_in(&self.filter, ids.clone(), asked).await;
+            let hits = hits.map_err(self.open.failed("search"))?;
+            // A version that lay in several places is shown where it lay last.
+            let newest = |hit: &Hit| hit.snapshots.iter().filter_map(|id| order.get(id)).min();
+            let mut last: HashMap<_, usize> = HashMap::new();
+            for hit in &hits {
+                let at = last
+                    .entry(version(&hit.resource, &hit.item))
+                    .or_insert(usize::MAX);
+                *at = newest(hit).copied().unwrap_or(usize::MAX).min(*at);
+            }
+            for hit in &hits {
+                let at = last.get(&version(&hit.resource, &hit.item));
+                if let Some(at) = at.filter(|at| newest(hit) == Some(*at))
+                    && !self.is_full()
+                {
+                    self.report(&entries[*at], &hit.item, &hit.path)?;
+                }
+            }
+            // Several states of an item may be one version of it, which is shown once.
+            if self.is_full() || hits.len() < asked {
+                return Ok(());
+            }
+            asked = asked.saturating_mul(2);
+        }
+    }
+
+    /// Shows an item, unless this version of it was shown.
+    fn report(&mut self, entry: &SnapshotEntry, item: &Item, path: &str) -> Result<()> {
+        let resource = &entry.snapshot.resource;
+        if !self.seen.insert(version(&resource.id, item)) {
+            return Ok(());
+        }
         self.found += 1;
         let out = &self.context.output;
-        let (id, owner) = (entry.id.to_string(), &entry.snapshot.resource.owner);
+        let (id, owner) = (entry.id.to_string(), &resource.owner);
+        let folder = path.trim_matches('/');
         if out.is_json() {
             let mut object = ls::describe(item, folder);
             object["snapshot"] = json!(id);
-            object["resource"] = json!(entry.snapshot.resource.id.as_str());
+            object["resource"] = json!(resource.id.as_str());
             object["owner"] = json!(owner);
             return out.object("item", object);
         }

@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output::Output;
 use crate::progress::Ticker;
-use crate::{snapshots, words};
+use crate::{pins, snapshots, words};
 
 /// Runs the command.
 pub(crate) async fn run(context: &Context, args: PruneArgs) -> Result<Exit> {
@@ -39,7 +39,7 @@ pub(crate) async fn prune(
     let out = &context.output;
     let mut options = PruneOptions::new();
     options.forget = forget;
-    options.pins = pins(config, open).await?;
+    options.pins = pinned(config, open).await?;
     options.sole_pruner = how.sole_pruner;
     options.dry_run = true;
     if how.repack_below > 0 {
@@ -79,13 +79,14 @@ pub(crate) async fn prune(
     Ok(Exit::Complete)
 }
 
-/// Returns the snapshots that the config pins; each must be there.
-async fn pins(config: Option<&Config>, open: &OpenStore) -> Result<BTreeSet<SnapshotId>> {
-    let mut pins = BTreeSet::new();
-    for wanted in config.map_or(&[][..], |config| &config.retention.pins) {
-        pins.insert(snapshots::select_one(open, wanted).await?.id);
-    }
-    Ok(pins)
+/// Returns the snapshots that are pinned, by the config or beside it; each must be there.
+async fn pinned(config: Option<&Config>, open: &OpenStore) -> Result<BTreeSet<SnapshotId>> {
+    let Some(config) = config else {
+        return Ok(BTreeSet::new());
+    };
+    let entries = open.snapshots().await?;
+    let pins = pins::pinned(config, open, &entries).await?;
+    Ok(pins::kept(&pins, &entries).collect())
 }
 
 async fn measure(out: &Output, open: &OpenStore, options: &PruneOptions) -> Result<PruneReport> {

@@ -1,9 +1,9 @@
 //! `retention`: says which snapshots the policy of the set keeps and why, and forgets the others.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use backup_engine::{Pins, RetentionPlan, RetentionPolicy, plan_retention};
+use backup_engine::{RetentionPlan, RetentionPolicy, plan_retention};
 use backup_store::catalog::SnapshotEntry;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::table::{Align, Table};
-use crate::{snapshots, words};
+use crate::{pins, words};
 
 /// Runs the command.
 pub(crate) async fn run(context: &Context, args: RetentionArgs) -> Result<Exit> {
@@ -50,18 +50,7 @@ async fn plan(config: &Config, open: &OpenStore) -> Result<(Vec<SnapshotEntry>, 
     // Snapshots of other sets in the same store follow their own policy.
     let mut entries = open.snapshots().await?;
     entries.retain(|entry| entry.snapshot.set == config.name);
-    let mut pins = Pins::default();
-    for wanted in &config.retention.pins {
-        pins.snapshots
-            .insert(snapshots::select_one(open, wanted).await?.id);
-    }
-    let held: HashSet<&str> = config.retention.hold.iter().map(String::as_str).collect();
-    for SnapshotEntry { snapshot, .. } in &entries {
-        let resource = &snapshot.resource;
-        if held.contains(resource.owner.as_str()) || held.contains(resource.id.as_str()) {
-            pins.resources.insert(resource.id.clone());
-        }
-    }
+    let pins = pins::pinned(config, open, &entries).await?;
     let now = open.store.environment().now();
     let plan = plan_retention(&entries, &policy, &pins, now);
     Ok((entries, plan))

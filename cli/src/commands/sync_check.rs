@@ -1,16 +1,12 @@
 //! `sync-check`: compares the whole tenant with the catalog, and repairs what differs.
 
-use std::time::Duration;
-
-use backup_engine::{RunReport, SyncCheck, sync_check_due};
-use backup_store::Timestamp;
+use backup_engine::{RunReport, SyncCheck};
 use backup_store::catalog::Drift;
 use serde_json::json;
 
 use super::backup;
 use crate::args::SyncCheckArgs;
-use crate::config::Config;
-use crate::connect::{Context, OpenStore};
+use crate::connect::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output::Output;
@@ -23,19 +19,9 @@ pub(crate) async fn run(context: &Context, args: SyncCheckArgs) -> Result<Exit> 
     } else {
         SyncCheck::Repair
     };
-    backup::run_with(context, args.what, Some(check)).await
-}
-
-/// Returns when the next check of the set is due, if one ever is.
-pub(crate) async fn due(open: &OpenStore, config: &Config) -> Result<Option<Timestamp>> {
-    let runs = open.store.runs().await.map_err(open.failed("read"))?;
-    let own = || runs.iter().filter(|run| run.set == config.name);
-    let checked = own().filter(|run| run.drift.is_some_and(|drift| drift.repaired));
-    let last_check = checked.map(|run| run.finished).max();
-    let first_run = own().map(|run| run.started).min();
-    let days = u64::from(config.sync_check.interval_days);
-    let interval = (days > 0).then(|| Duration::from_secs(days * 24 * 3600));
-    Ok(sync_check_due(last_check, first_run, interval))
+    let config = context.required_config()?;
+    let open = context.open_store(Some(&config)).await?;
+    backup::run_with(context, &config, &open, &args.part, Some(check)).await
 }
 
 /// Says what the check of a run found.

@@ -16,6 +16,8 @@ use super::shape::WordOr;
 pub(crate) struct Tenant {
     pub(crate) id: String,
     pub(crate) cloud: Cloud,
+    /// Whether the config names a server for Exchange Web Services of its own.
+    pub(crate) uses_ews: bool,
     /// The tenant's own SharePoint host, where it is to be spoken to.
     pub(crate) sharepoint: Option<Url>,
     pub(crate) app: App,
@@ -156,7 +158,7 @@ impl TryFrom<WordOr<CustomCloud>> for CloudChoice {
             }
             WordOr::Table(custom) => custom,
         };
-        let cloud = Cloud::from_urls("custom", custom.login, custom.graph, custom.ews)
+        let cloud = Cloud::from_urls(CUSTOM, custom.login, custom.graph, custom.ews)
             .map_err(|error| error.to_string())?;
         let domains = custom.sharepoint.into_iter();
         Ok(Self(domains.fold(cloud, Cloud::with_sharepoint_domain)))
@@ -172,7 +174,9 @@ impl TryFrom<Written> for Tenant {
             .cloud
             .take()
             .map_or_else(Cloud::global, |choice| choice.0);
-        if let Some(endpoint) = written.ews.take().and_then(|ews| ews.endpoint) {
+        let ews = written.ews.take();
+        let uses_ews = ews.is_some() || cloud.name == CUSTOM;
+        if let Some(endpoint) = ews.and_then(|ews| ews.endpoint) {
             let (name, login, graph) = (&cloud.name, &cloud.authority, &cloud.graph);
             Cloud::from_urls(name, login.clone(), graph.clone(), endpoint.clone())
                 .map_err(|error| error.to_string())?;
@@ -191,12 +195,16 @@ impl TryFrom<Written> for Tenant {
         Ok(Self {
             id,
             cloud,
+            uses_ews,
             sharepoint,
             restore: restore.transpose()?,
             app: written.app()?,
         })
     }
 }
+
+/// The name of a cloud that is described by its addresses.
+const CUSTOM: &str = "custom";
 
 impl Written {
     fn app_for_restores(self) -> Result<App, String> {

@@ -188,6 +188,11 @@ fn what_contradicts_itself_is_named_with_its_line() {
              premises offers it as hybrid modern authentication",
         ),
         (
+            format!("{app}\nclient-secret = 'canary'"),
+            "line 5: a secret is never written here: give { file = … } or { command = … } or \
+             { env = … }",
+        ),
+        (
             format!("{app}\n{secret}\n[network]\nproxy = 'http://user:pass@proxy'"),
             "line 7: unknown proxy: write \"system\" or \"none\" or \
              { url = … }",

@@ -4,10 +4,12 @@ use std::fs;
 use std::sync::Arc;
 
 use m365_auth::{
-    CachedTokenProvider, Cloud, Proxy, ReqwestTransport, RetryPolicy, SignIn, SystemEnvironment,
+    CachedTokenProvider, Charge, Cloud, LimitedTransport, LimiterMode, Proxy, QueueLimits,
+    ReqwestTransport, RetryPolicy, Scheduler, SharedLimiter, SignIn, SystemEnvironment,
     TokenClient, TokenProvider, Transport, TransportOptions, UserTokenProvider,
 };
 use m365_ews::{EwsClient, EwsOptions};
+use m365_graph::limits::{TenantSize, limit_table};
 use m365_graph::{GraphClient, GraphOptions};
 
 use super::identity;
@@ -47,14 +49,38 @@ impl Connection {
         })
     }
 
+    /// Returns the same way, on which requests keep to the limits of the services and leave a share
+    /// of each day's budget, in percent, to others.
+    pub(crate) fn limited(mut self, limiter: &SharedLimiter, mode: LimiterMode, left: u8) -> Self {
+        let others = Charge::at(["app"]);
+        let limited = LimitedTransport::new(self.transport, limiter.clone(), mode, others);
+        self.transport = Arc::new(limited.leaving(left));
+        self
+    }
+
     /// Builds a client of Graph.
     ///
     /// `retry` is off for the engines, which decide themselves when to try again.
     pub(crate) fn graph(&self, retry: RetryPolicy) -> Result<GraphClient> {
-        let options = GraphOptions {
+        self.graph_with(GraphOptions {
             retry,
-            user_agent: USER_AGENT.to_owned(),
             ..GraphOptions::default()
+        })
+    }
+
+    /// Builds a client of Graph that asks for a few entries at a time: enough to try it.
+    pub(crate) fn graph_of_few(&self, retry: RetryPolicy) -> Result<GraphClient> {
+        self.graph_with(GraphOptions {
+            retry,
+            list_page_size: 5,
+            ..GraphOptions::default()
+        })
+    }
+
+    fn graph_with(&self, options: GraphOptions) -> Result<GraphClient> {
+        let options = GraphOptions {
+            user_agent: USER_AGENT.to_owned(),
+            ..options
         };
         let (transport, tokens) = (Arc::clone(&self.transport), Arc::clone(&self.tokens));
         GraphClient::new(transport, tokens, &self.cloud, options)
@@ -71,14 +97,25 @@ impl Connection {
     }
 }
 
-/// Builds the client that reads the tenant.
-pub(crate) fn graph_client(config: &Config, retry: RetryPolicy) -> Result<GraphClient> {
-    Connection::new(config, Purpose::Backup)?.graph(retry)
+/// Prepares the scheduler of an engine, with the limits that are published.
+pub(crate) fn scheduler() -> Scheduler {
+    let limiter = SharedLimiter::new(limit_table(TenantSize::default()));
+    Scheduler::new(limiter, QueueLimits::default())
+}
+
+/// Builds the client that reads the tenant, for an engine that goes by `scheduler`.
+pub(crate) fn graph_client(config: &Config, scheduler: &Scheduler) -> Result<GraphClient> {
+    Connection::new(config, Purpose::Backup)?
+        .limited(scheduler.limiter(), LimiterMode::Refuse, LEFT_BY_BACKUPS)
+        .graph(RetryPolicy::none())
 }
 
 /// Builds the client that writes to the tenant.
 pub(crate) fn graph_client_for_restore(config: &Config, retry: RetryPolicy) -> Result<GraphClient> {
-    Connection::new(config, Purpose::Restore)?.graph(retry)
+    let limiter = SharedLimiter::new(limit_table(TenantSize::default()));
+    Connection::new(config, Purpose::Restore)?
+        .limited(&limiter, LimiterMode::Wait, LEFT_BY_RESTORES)
+        .graph(retry)
 }
 
 /// Returns the app that the config names for a purpose.
@@ -205,6 +242,10 @@ pub(crate) fn client(
     };
     connection.graph(retry)
 }
+
+/// What a backup leaves of a day's budget to restores and checks, and a restore to checks, in percent.
+const LEFT_BY_BACKUPS: u8 = 15;
+const LEFT_BY_RESTORES: u8 = 5;
 
 /// How the program introduces itself; Microsoft asks for this shape of decoration.
 const USER_AGENT: &str = concat!("ISV|m365-backup|m365-backup/", env!("CARGO_PKG_VERSION"));

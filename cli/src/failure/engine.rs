@@ -29,6 +29,11 @@ pub(crate) fn from_backup(place: impl Display, error: &backup_engine::Error) -> 
             Exit::PermissionMissing,
             "give the app the application permission for it, with admin consent",
         ),
+        BackupKind::Coordinator => (
+            Exit::Failed,
+            "check `coordinator` in the config, and that the database can be reached; what was \
+             committed is kept",
+        ),
         BackupKind::Configuration => (Exit::Usage, "correct the config"),
         BackupKind::Journal => (
             Exit::Failed,

@@ -11,6 +11,8 @@ use crate::exit::Exit;
 /// Explains a failure of the door to the network or of the identity platform.
 pub(crate) fn from_auth(doing: &str, error: &m365_auth::Error) -> Failure {
     let (exit, next) = auth_exit(error.kind());
+    // What the identity platform's own code calls for is nearer than what its kind does.
+    let next = error.next_step().unwrap_or(next);
     let failure = Failure::new(exit, auth_message(doing, error.kind()))
         .because(error)
         .next(next);
@@ -27,6 +29,35 @@ pub(crate) fn from_graph(doing: &str, error: &m365_graph::Error) -> Failure {
         .because(error)
         .next(next);
     with_request_id(failure, error.request_id())
+}
+
+/// Explains a failure of Exchange Web Services.
+pub(crate) fn from_ews(doing: &str, error: &m365_ews::Error) -> Failure {
+    use m365_ews::ErrorKind as Kind;
+
+    if let Some(auth) = auth_error_in(error) {
+        return from_auth(doing, auth);
+    }
+    let (exit, next) = match error.kind() {
+        Kind::Unauthorized | Kind::Credential => (
+            Exit::LoginRefused,
+            "check `tenant.id`, `tenant.client-id` and the credential",
+        ),
+        Kind::Disabled => (
+            Exit::PermissionMissing,
+            "an administrator must enable exchange web services and list the app",
+        ),
+        Kind::Forbidden => (
+            Exit::PermissionMissing,
+            "give the app full_access_as_app of Office 365 Exchange Online, with admin consent",
+        ),
+        Kind::Throttled => (Exit::Throttled, THROTTLED),
+        Kind::Connect | Kind::Transport => (Exit::Failed, UNREACHABLE),
+        _ => (Exit::Failed, TRY_AGAIN),
+    };
+    Failure::new(exit, format!("cannot {doing}"))
+        .because(error)
+        .next(next)
 }
 
 /// Finds the identity platform's own refusal below an error of Graph or of an engine.
@@ -95,8 +126,8 @@ fn graph_exit(kind: GraphKind) -> (Exit, &'static str) {
         ),
         GraphKind::Forbidden => (
             Exit::PermissionMissing,
-            "give the app the application permission for it, with admin consent; m365-backup init \
-             --write-config lists them",
+            "m365-backup auth doctor names the permission that is missing; give it to the app, with \
+             admin consent",
         ),
         GraphKind::Throttled => (Exit::Throttled, THROTTLED),
         GraphKind::NotFound => (

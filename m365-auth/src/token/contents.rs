@@ -26,6 +26,8 @@ pub struct TokenContents {
     scopes: Option<String>,
     #[serde(default)]
     exp: Option<u64>,
+    #[serde(default, alias = "unique_name", alias = "preferred_username")]
+    upn: Option<String>,
     #[serde(rename = "xms_cc", default)]
     capabilities: Vec<String>,
 }
@@ -62,6 +64,11 @@ impl TokenContents {
     /// Returns the id of the application.
     pub fn client_id(&self) -> Option<&str> {
         self.client_id.as_deref()
+    }
+
+    /// Returns the name of the person for whom the token speaks, if it says one.
+    pub fn account(&self) -> Option<&str> {
+        self.upn.as_deref()
     }
 
     /// Returns the application permissions, such as `Mail.Read`.
@@ -116,7 +123,7 @@ mod tests {
     #[test]
     fn roles_and_scopes_are_read() {
         let body = r#"{"aud":"https://graph.example","tid":"t","appid":"a","exp":7,
-            "roles":["Mail.Read"],"scp":"User.Read Files.Read","xms_cc":["cp1"],"x":{"y":1}}"#;
+            "roles":["Mail.Read"],"scp":"User.Read Files.Read","upn":"a@b","xms_cc":["cp1"],"x":{"y":1}}"#;
         let token = format!("h.{}.s", URL_SAFE_NO_PAD.encode(body));
         let contents = contents(&token).unwrap();
         assert_eq!(contents.audience(), Some("https://graph.example"));
@@ -125,6 +132,7 @@ mod tests {
             (Some("t"), Some("a"))
         );
         assert!(contents.permits("Mail.Read") && contents.permits("Files.Read"));
+        assert_eq!(contents.account(), Some("a@b"));
         assert!(!contents.permits("Mail.Rea") && contents.answers_challenges());
     }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod format;
 mod scrub;
+mod xml;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,8 +24,8 @@ use scrub::Scrubber;
 /// *Shape*: what is known to be harmless is kept: words of the services, names of schema fields,
 /// counts, statuses, request ids. Ids, names, addresses, texts, tokens and hosts become
 /// pseudonyms, the same ones everywhere in a recording, so that it still hangs together and its
-/// links still lead to its other exchanges. Bodies that are neither JSON nor a form are left out,
-/// their length kept.
+/// links still lead to its other exchanges. Bodies that are neither JSON, nor a form, nor XML are left
+/// out, their length kept.
 ///
 /// *Units and limits*: bodies up to 4 MiB, 10,000 exchanges; what goes beyond is left out and
 /// counted.

@@ -25,6 +25,9 @@ pub struct UploadOptions {
     pub created: Option<String>,
     /// When the file was changed last where it came from, RFC 3339.
     pub modified: Option<String>,
+    /// Lets the file appear by a request of its own, after all of it was taken; for libraries of
+    /// businesses. Always by a session; an empty file appears at once all the same.
+    pub defer_commit: bool,
 }
 
 /// Says what to do when there is an item of that name.
@@ -76,7 +79,8 @@ pub(super) async fn upload(
     // A session sets the times along with the content; a simple request needs a second one for
     // them, so it serves small files only when there are none to set. Sessions take no empty file.
     let times = options.file_system_info();
-    if options.size == 0 || (options.size <= SIMPLE_UP_TO_BYTES && times.is_none()) {
+    let small = options.size <= SIMPLE_UP_TO_BYTES && times.is_none() && !options.defer_commit;
+    if options.size == 0 || small {
         return simple(drive, parent, name, options, body).await;
     }
     // A body in memory can be sent anew when the service loses the session.
@@ -161,6 +165,7 @@ struct Session<'d> {
     url: Url,
     hash: QuickXorHash,
     stalls: u32,
+    deferred: bool,
 }
 
 /// Says how a fragment went.
@@ -199,7 +204,11 @@ impl<'d> Session<'d> {
         }
         // A session without content leaves nothing behind, so that it may be asked for twice.
         let call = drive.call(ABOUT, Method::POST, &path)?.repeat(Repeat::Safe);
-        let answer = drive.client.json(call.json(&json!({"item": item}))).await?;
+        let mut wish = json!({"item": item});
+        if options.defer_commit {
+            wish["deferCommit"] = json!(true);
+        }
+        let answer = drive.client.json(call.json(&wish)).await?;
         let url = session_url(ABOUT, &answer)?;
         let (size, hash) = (options.size, QuickXorHash::new());
         Ok(Self {
@@ -210,6 +219,7 @@ impl<'d> Session<'d> {
             url,
             hash,
             stalls: 0,
+            deferred: options.defer_commit,
         })
     }
 
@@ -238,6 +248,9 @@ impl<'d> Session<'d> {
                 Step::Gone => return Ok(None),
             }
         }
+        if self.deferred {
+            return self.commit().await;
+        }
         let message = format!("{ABOUT}: the service took every byte and made no file");
         Err(Error::new(ErrorKind::Malformed, message))
     }
@@ -256,7 +269,7 @@ impl<'d> Session<'d> {
             let Step::Expects(next) = step else {
                 return Ok(step);
             };
-            if next == end && end < self.size {
+            if next == end && (end < self.size || self.deferred) {
                 self.stalls = 0;
                 return Ok(Step::Expects(next));
             }
@@ -291,6 +304,28 @@ impl<'d> Session<'d> {
 
     fn request(&self, method: Method) -> Call {
         Call::preauthenticated(ABOUT, method, &self.url, &Node::drive(&self.drive.id))
+    }
+
+    /// Makes the file of what was sent; `None` when the service has lost the session.
+    async fn commit(&self) -> Result<Option<Entity<DriveItem>>> {
+        let call = self.request(Method::POST).repeat(Repeat::Creates);
+        let error = match self.drive.client.json(call).await {
+            Ok(item) => {
+                let item = Entity::from_raw(item).map_err(|error| error.about(ABOUT))?;
+                return Ok(Some(item));
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            // The answer may have been lost, not the file.
+            ErrorKind::Transport | ErrorKind::Service | ErrorKind::NotFound => {
+                match self.gone(self.size, error).await? {
+                    Step::Done(item) => Ok(Some(*item)),
+                    Step::Expects(_) | Step::Gone => Ok(None),
+                }
+            }
+            _ => Err(error),
+        }
     }
 
     /// Finds out how to go on after a fragment failed.

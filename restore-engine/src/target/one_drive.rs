@@ -178,6 +178,7 @@ impl Target for DriveTarget {
             conflict: OnConflict::Fail,
             created: times.0,
             modified: times.1,
+            ..UploadOptions::default()
         };
         let reader = store.open_content(stored);
         // An error of the store cannot travel through a body whole: it is kept beside it.

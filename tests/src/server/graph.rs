@@ -2,7 +2,9 @@
 
 use super::answer::{Outcome, Refusal};
 use super::call::Call;
-use super::{batch, directory, drives, login, mail, permissions};
+use super::{
+    batch, collections, directory, drives, exchange, login, mail, permissions, subscriptions, teams,
+};
 
 /// Answers one Graph request.
 pub(super) fn route(call: &Call) -> Outcome {
@@ -18,6 +20,11 @@ pub(super) fn route(call: &Call) -> Outcome {
             "mailfolders" | "messages" | "translateexchangeids",
             ..,
         ] => mail::route(call),
+        ["users", _, "settings", "exchange"] => exchange::settings(call),
+        keys if collections::knows(keys) => collections::route(call),
+        ["subscriptions", ..] => subscriptions::route(call),
+        ["teams", ..] => teams::route(call),
+        ["admin", "exchange", "mailboxes", _, ..] => exchange::route(call),
         _ => Err(Refusal::no_such_segment(call)),
     }
 }

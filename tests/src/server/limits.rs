@@ -15,6 +15,8 @@ enum Service {
     Outlook,
     SharePoint,
     Directory,
+    Teams,
+    OneNote,
     /// No published limit that is simulated.
     Other,
 }
@@ -37,6 +39,8 @@ pub(super) fn admit(call: &Call) -> Result<Signals, Refusal> {
         Service::Outlook => outlook(call),
         Service::SharePoint => sharepoint(call),
         Service::Directory => directory(call),
+        Service::Teams => teams(call),
+        Service::OneNote => onenote(call),
         Service::Other => Ok(Signals::default()),
     }
 }
@@ -46,9 +50,12 @@ fn service(call: &Call) -> Service {
         return Service::Other;
     }
     match call.keys().as_slice() {
+        ["users" | "groups" | "sites", _, "onenote", ..] => Service::OneNote,
         ["drives" | "sites" | "shares", ..] | ["users" | "groups", _, "drive" | "drives", ..] => {
             Service::SharePoint
         }
+        ["teams", ..] => Service::Teams,
+        ["admin", "exchange", "mailboxes", _, ..] => Service::Outlook,
         ["users", _, "mailboxsettings"] | ["users", _, _, ..] => Service::Outlook,
         ["users" | "groups", ..] => Service::Directory,
         _ => Service::Other,
@@ -65,8 +72,14 @@ fn outlook(call: &Call) -> Result<Signals, Refusal> {
     // By id or by name, it is one mailbox.
     let scope = {
         let state = call.tenant.lock();
-        let user = state.user(call.segment(1));
-        user.map_or_else(|| call.segment(1).to_owned(), |user| user.id.clone())
+        // The export names a mailbox `MBX:user@tenant`.
+        let named = match call.keys().first() {
+            Some(&"admin") => call.segment(3).trim_start_matches("MBX:"),
+            _ => call.segment(1),
+        };
+        let own = named.split('@').next().and_then(|id| state.user(id));
+        let user = state.user(named).or(own);
+        user.map_or_else(|| named.to_owned(), |user| user.id.clone())
     };
     let bytes = call.body.len() as u64;
     let readings = [
@@ -149,7 +162,47 @@ fn sharepoint_units(call: &Call) -> u64 {
     }
 }
 
+/// Counts a request about teams; Teams names a pause and nothing else.
+fn teams(call: &Call) -> Result<Signals, Refusal> {
+    let keys = call.keys();
+    let messages = keys
+        .iter()
+        .any(|key| matches!(*key, "messages" | "replies"));
+    let gauge = if messages {
+        Gauge::TeamMessages
+    } else {
+        Gauge::TeamReads
+    };
+    let team = (keys.len() > 1).then(|| spend(call, Gauge::Team, call.segment(1), 1));
+    let readings = [team.flatten(), spend(call, gauge, "", 1)];
+    match readings.into_iter().flatten().find(|own| own.is_over()) {
+        None => Ok(Signals::default()),
+        Some(over) => Err(Refusal::new(429, "TooManyRequests", "Too Many Requests")
+            .with_header("retry-after", over.reset.to_string())),
+    }
+}
+
+/// Counts a request to OneNote, which refuses without saying for how long.
+fn onenote(call: &Call) -> Result<Signals, Refusal> {
+    let over = spend(call, Gauge::OneNote, "", 1).is_some_and(Reading::is_over);
+    match over {
+        false => Ok(Signals::default()),
+        true => Err(Refusal::new(
+            429,
+            "20166",
+            "Application is over its request limit.",
+        )),
+    }
+}
+
 fn directory(call: &Call) -> Result<Signals, Refusal> {
+    if call.method != Method::GET
+        && let Some(over) = spend(call, Gauge::DirectoryWrites, "", 1).filter(|own| own.is_over())
+    {
+        return Err(Refusal::new(429, "TooManyRequests", "Too many requests.")
+            .with_header("retry-after", over.reset.to_string())
+            .with_header("x-ms-throttle-information", "WriteLimitExceeded"));
+    }
     let cost = directory_units(call);
     let Some(reading) = spend(call, Gauge::Directory, "", cost) else {
         return Ok(Signals::default());
@@ -251,6 +304,68 @@ mod tests {
             (429, &"600".parse().expect("text"))
         );
         assert_eq!(get(&client, "/users").await.0, 200, "other services go on");
+    }
+
+    #[tokio::test]
+    async fn the_export_of_a_mailbox_counts_with_its_mail() {
+        let limits = Throttling {
+            mailbox_requests: Some(1),
+            ..Throttling::default()
+        };
+        let client = client(limits).await;
+        let (user, tenant) = (
+            client.tenant.users()[0].id.clone(),
+            client.tenant.app().tenant_id,
+        );
+        let export = format!("/admin/exchange/mailboxes/MBX:{user}@{tenant}/folders");
+        assert_eq!(get(&client, &export).await.0, 200);
+        let mail = "/users/alice@contoso.example/mailFolders";
+        assert_eq!(get(&client, mail).await.0, 429);
+    }
+
+    #[tokio::test]
+    async fn refused_requests_count_as_the_others_do() {
+        let limits = Throttling {
+            sharepoint_units_per_minute: Some(2),
+            ..Throttling::default()
+        };
+        let client = client(limits).await;
+        let drive = "/users/alice@contoso.example/drive";
+        for status in [200, 200, 429, 429] {
+            assert_eq!(get(&client, drive).await.0, status);
+        }
+        let used = client.tenant.lock().usage.spend(
+            crate::throttling::Gauge::SharePointMinute,
+            "",
+            0,
+            UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        );
+        assert_eq!(used.map(|reading| reading.used), Some(4));
+    }
+
+    #[tokio::test]
+    async fn a_team_takes_four_requests_a_second_and_onenote_does_not_say_when() {
+        let limits = Throttling {
+            onenote_requests: Some(1),
+            ..Throttling::documented(10)
+        };
+        let client = client(limits).await;
+        let (team, _) = client.tenant.add_team("Plans");
+        let (other, _) = client.tenant.add_team("Other plans");
+        let own = format!("/teams/{team}");
+        for _ in 0..4 {
+            assert_eq!(get(&client, &own).await.0, 200);
+        }
+        let (status, headers) = get(&client, &own).await;
+        assert_eq!(
+            (status, headers["retry-after"].as_bytes()),
+            (429, &b"1"[..])
+        );
+        assert_eq!(get(&client, &format!("/teams/{other}")).await.0, 200);
+        let notes = "/users/alice@contoso.example/onenote/pages";
+        assert_ne!(get(&client, notes).await.0, 429);
+        let (status, headers) = get(&client, notes).await;
+        assert_eq!((status, headers.get("retry-after")), (429, None));
     }
 
     #[tokio::test]

@@ -23,6 +23,13 @@ pub(super) use bearer::{check as check_bearer, person};
 /// The domain by which the tenant is known beside its id.
 const DOMAIN: &str = "contoso.example";
 
+/// How domains end whose tenants live in other clouds.
+const NATIONAL: [&str; 3] = [
+    ".onmicrosoft.us",
+    ".onmicrosoft.cn",
+    ".partner.onmschina.cn",
+];
+
 /// The names under which every tenant's people sign in.
 const COMMON: [&str; 3] = ["common", "organizations", "consumers"];
 
@@ -136,6 +143,19 @@ fn check_tenant(tenant: &Tenant, name: &str, people: bool) -> Result<(), Denial>
             "invalid_request",
             50_194,
             "The application is not configured as a multi-tenant application.",
+        ));
+    }
+    if NATIONAL
+        .iter()
+        .any(|suffix| name.to_ascii_lowercase().ends_with(suffix) && !DOMAIN.ends_with(suffix))
+    {
+        return Err(Denial::new(
+            "invalid_request",
+            90_038,
+            format!(
+                "Tenant '{name}' request is being redirected to the National Cloud in which the \
+                 tenant lives."
+            ),
         ));
     }
     Err(Denial::new(

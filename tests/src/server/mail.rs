@@ -2,7 +2,7 @@
 
 pub(super) mod attachments;
 mod compose;
-mod delta;
+pub(super) mod delta;
 mod filter;
 mod folders;
 mod json;

@@ -93,6 +93,44 @@ const WRITE_FILES: Right = Right {
     ],
 };
 
+const READ_FOLDERS: Right = Right {
+    application: &["MailboxFolder.Read.All", "MailboxFolder.ReadWrite.All"],
+    delegated: &["MailboxFolder.Read", "MailboxFolder.ReadWrite"],
+};
+const READ_ITEMS: Right = Right {
+    application: &["MailboxItem.Read.All", "MailboxItem.ReadWrite.All"],
+    delegated: &["MailboxItem.Read", "MailboxItem.ReadWrite"],
+};
+const WRITE_ITEMS: Right = Right {
+    application: &["MailboxItem.ReadWrite.All"],
+    delegated: &["MailboxItem.ReadWrite"],
+};
+const EXPORT_ITEMS: Right = Right {
+    application: &["MailboxItem.Export.All"],
+    delegated: &["MailboxItem.Export"],
+};
+const IMPORT_ITEMS: Right = Right {
+    application: &["MailboxItem.ImportExport.All"],
+    delegated: &["MailboxItem.ImportExport"],
+};
+const READ_TEAMS: Right = Right {
+    application: &["Team.ReadBasic.All"],
+    delegated: &["Team.ReadBasic.All"],
+};
+const READ_CHANNELS: Right = Right {
+    application: &["Channel.ReadBasic.All"],
+    delegated: &["Channel.ReadBasic.All"],
+};
+const READ_CHANNEL_MESSAGES: Right = Right {
+    application: &["ChannelMessage.Read.All"],
+    delegated: &["ChannelMessage.Read.All"],
+};
+/// Nobody but an app migrates.
+const MIGRATE: Right = Right {
+    application: &["Teamwork.Migrate.All"],
+    delegated: &[],
+};
+
 /// The operations, by route with `{id}` for every id.
 const TABLE: &[(&str, Right)] = &[
     ("GET /users", READ_USERS),
@@ -149,6 +187,66 @@ const TABLE: &[(&str, Right)] = &[
         "POST /drives/{id}/items/{id}/createUploadSession",
         WRITE_FILES,
     ),
+    ("GET /admin/exchange/mailboxes/{id}/folders", READ_FOLDERS),
+    (
+        "GET /admin/exchange/mailboxes/{id}/folders/delta",
+        READ_FOLDERS,
+    ),
+    (
+        "GET /admin/exchange/mailboxes/{id}/folders/{id}",
+        READ_FOLDERS,
+    ),
+    (
+        "GET /admin/exchange/mailboxes/{id}/folders/{id}/childFolders",
+        READ_FOLDERS,
+    ),
+    (
+        "GET /admin/exchange/mailboxes/{id}/folders/{id}/items",
+        READ_ITEMS,
+    ),
+    (
+        "GET /admin/exchange/mailboxes/{id}/folders/{id}/items/delta",
+        READ_ITEMS,
+    ),
+    (
+        "GET /admin/exchange/mailboxes/{id}/folders/{id}/items/{id}",
+        READ_ITEMS,
+    ),
+    (
+        "DELETE /admin/exchange/mailboxes/{id}/folders/{id}/items/{id}",
+        WRITE_ITEMS,
+    ),
+    (
+        "POST /admin/exchange/mailboxes/{id}/exportItems",
+        EXPORT_ITEMS,
+    ),
+    (
+        "POST /admin/exchange/mailboxes/{id}/createImportSession",
+        IMPORT_ITEMS,
+    ),
+    ("GET /teams", READ_TEAMS),
+    ("GET /teams/{id}", READ_TEAMS),
+    ("GET /teams/{id}/channels", READ_CHANNELS),
+    ("GET /teams/{id}/channels/{id}", READ_CHANNELS),
+    (
+        "GET /teams/{id}/channels/{id}/messages",
+        READ_CHANNEL_MESSAGES,
+    ),
+    (
+        "GET /teams/{id}/channels/{id}/messages/delta",
+        READ_CHANNEL_MESSAGES,
+    ),
+    (
+        "GET /teams/{id}/channels/{id}/messages/{id}",
+        READ_CHANNEL_MESSAGES,
+    ),
+    (
+        "GET /teams/{id}/channels/{id}/messages/{id}/replies",
+        READ_CHANNEL_MESSAGES,
+    ),
+    ("POST /teams/{id}/channels/{id}/startMigration", MIGRATE),
+    ("POST /teams/{id}/channels/{id}/completeMigration", MIGRATE),
+    ("POST /teams/{id}/completeMigration", MIGRATE),
 ];
 
 /// Lists the operations with the permissions that open each: of apps, then of persons.

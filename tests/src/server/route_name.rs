@@ -5,7 +5,7 @@ use http::Method;
 use crate::tenant::urls::Door;
 
 /// Segments that are spelled out in route names; everything else is `{id}`.
-const KEYWORDS: [&str; 41] = [
+const KEYWORDS: [&str; 74] = [
     "translateExchangeIds",
     "users",
     "mailboxSettings",
@@ -47,10 +47,43 @@ const KEYWORDS: [&str; 41] = [
     "search",
     "invite",
     "createLink",
+    "admin",
+    "exchange",
+    "mailboxes",
+    "folders",
+    "exportItems",
+    "createImportSession",
+    "settings",
+    "subscriptions",
+    "reauthorize",
+    "teams",
+    "channels",
+    "operations",
+    "replies",
+    "startMigration",
+    "completeMigration",
+    "api",
+    "gv1.0",
+    "importItem",
+    "getAllMessages",
+    "onenote",
+    "allChannels",
+    "contacts",
+    "contactFolders",
+    "calendars",
+    "events",
+    "calendarView",
+    "todo",
+    "lists",
+    "tasks",
+    "groups",
+    "members",
+    "sites",
+    "getAllSites",
 ];
 
 /// Collections: what follows one of them is an id, unless it is a function.
-const COLLECTIONS: [&str; 9] = [
+const COLLECTIONS: [&str; 24] = [
     "users",
     "mailfolders",
     "messages",
@@ -60,16 +93,38 @@ const COLLECTIONS: [&str; 9] = [
     "items",
     "permissions",
     "versions",
+    "mailboxes",
+    "folders",
+    "subscriptions",
+    "teams",
+    "channels",
+    "operations",
+    "replies",
+    "contacts",
+    "contactfolders",
+    "calendars",
+    "events",
+    "lists",
+    "tasks",
+    "groups",
+    "sites",
 ];
 
 /// Functions that may follow a collection.
-const FUNCTIONS: [&str; 3] = ["delta", "createuploadsession", "$batch"];
+const FUNCTIONS: [&str; 5] = [
+    "delta",
+    "createuploadsession",
+    "$batch",
+    "getallmessages",
+    "getallsites",
+];
 
 /// Names the route of a request.
 pub(crate) fn of(door: Door, method: &Method, segments: &[String], keys: &[String]) -> String {
     let mut name = format!("{method} ");
     let mut in_path = false;
     let mut after_collection = false;
+    let mut before = "";
     for (segment, key) in segments.iter().zip(keys) {
         if in_path {
             in_path = !segment.ends_with(':');
@@ -82,7 +137,10 @@ pub(crate) fn of(door: Door, method: &Method, segments: &[String], keys: &[Strin
             Some(word) if !after_collection || function => name.push_str(word),
             _ => name.push_str("{id}"),
         }
-        if segment.contains(':') && door == Door::Graph {
+        // Mailboxes, channels and chats have colons in their ids; only items of drives have paths.
+        let item = key.starts_with("root:") || matches!(before, "items" | "special");
+        before = key;
+        if item && segment.contains(':') && door == Door::Graph {
             name.push_str(":{path}");
             in_path = segment.matches(':').count() < 2;
         }
@@ -118,6 +176,14 @@ mod tests {
         check(
             "/drives/b!1/root:/a/b:/content",
             "GET /drives/{id}/{id}:{path}/content",
+        );
+        check(
+            "/admin/exchange/mailboxes/MBX:1@2/folders/AAMk/items/delta",
+            "GET /admin/exchange/mailboxes/{id}/folders/{id}/items/delta",
+        );
+        check(
+            "/teams/1/channels/19:a@thread.tacv2/messages/delta",
+            "GET /teams/{id}/channels/{id}/messages/delta",
         );
         check(
             "/drives/b!1/items/1:/n:/createUploadSession",

@@ -136,7 +136,7 @@ fn lines(text: &str) -> String {
 }
 
 /// What the app of a new tenant may do.
-const ALL_PERMISSIONS: [&str; 7] = [
+const ALL_PERMISSIONS: [&str; 22] = [
     "User.Read.All",
     "MailboxSettings.Read",
     "Mail.ReadWrite",
@@ -144,4 +144,19 @@ const ALL_PERMISSIONS: [&str; 7] = [
     "Sites.ReadWrite.All",
     "Sites.FullControl.All",
     "full_access_as_app",
+    "MailboxFolder.Read.All",
+    "MailboxItem.ReadWrite.All",
+    "MailboxItem.Export.All",
+    "MailboxItem.ImportExport.All",
+    "Team.Create",
+    "Team.ReadBasic.All",
+    "Channel.Create",
+    "Channel.ReadBasic.All",
+    "ChannelMessage.Read.All",
+    "Teamwork.Migrate.All",
+    "Group.Read.All",
+    "GroupMember.Read.All",
+    "Contacts.Read",
+    "Calendars.Read",
+    "Tasks.Read.All",
 ];

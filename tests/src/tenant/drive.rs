@@ -388,6 +388,11 @@ impl Drive {
         Ok(gone)
     }
 
+    /// Returns the last place in the order of changes.
+    pub fn last_place(&self) -> u64 {
+        self.clock
+    }
+
     /// Returns the item whose last change has this place in the order of changes.
     pub fn last_changed_at(&self, place: u64) -> Option<&Item> {
         self.changes.get(&place).and_then(|id| self.item(id))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::mailbox::{Draft, Mailbox};
+use super::mailbox::{Draft, Mailbox, ROOT};
 use super::message::{Address, Attachment, Content, Flag, Importance, MessageView};
 use super::{EPOCH, MailboxKind, Tenant, ids};
 
@@ -93,6 +93,21 @@ impl Tenant {
                 .collect()
         };
         mailbox.map(info).unwrap_or_default()
+    }
+
+    /// Lists the folders of a mailbox that clients see, each by its id with the messages in it.
+    pub fn mail_folders(&self, user: &str) -> Vec<(String, u64)> {
+        let state = self.lock();
+        let mailbox = state.user(user).and_then(|user| user.mailbox.as_ref());
+        let shown = |mailbox: &Mailbox| {
+            let keys = mailbox.folders.keys().filter(|key| **key != ROOT);
+            keys.map(|key| {
+                let messages = mailbox.messages_in(*key).count() as u64;
+                (mailbox.folder_id(*key), messages)
+            })
+            .collect()
+        };
+        mailbox.map(shown).unwrap_or_default()
     }
 
     /// Counts the messages of a folder named by id or well-known name; 0 where there is none.
@@ -198,6 +213,15 @@ impl Tenant {
             Some(())
         })
         .is_some()
+    }
+
+    /// Archives a folder away, by its id: exports and imports of it are sent to the mailbox of
+    /// `user`, as auto-expanding archives do.
+    pub fn archive_folder(&self, folder: &str, user: &str) {
+        let mut state = self.lock();
+        if let Some(home) = state.user(user).map(|user| user.id.clone()) {
+            state.archives.insert(folder.to_owned(), home);
+        }
     }
 
     /// Makes every delta token of a user's mailbox too old: the next use answers 410.

@@ -1,5 +1,6 @@
 //! Odd items: what tenants hold beside ordinary mail and files, and how the services answer for it.
 
+use super::drive::Content;
 use super::{State, Tenant};
 use crate::server::answer::Refusal;
 
@@ -26,6 +27,12 @@ impl Tenant {
             Some(oddity) => state.oddities.insert(id.to_owned(), oddity),
             None => state.oddities.remove(id),
         };
+    }
+
+    /// Lets SharePoint write its own properties into Office files that are uploaded: their bytes,
+    /// length and hash differ from then on from what was sent.
+    pub fn set_office_drift(&self, drifts: bool) {
+        self.lock().office_drift = drifts;
     }
 
     /// Sets how many bytes each drive holds; uploads beyond are refused with 507.
@@ -65,6 +72,16 @@ impl State {
         }
     }
 
+    /// Returns what becomes of content that is uploaded under a name.
+    pub(crate) fn drifted(&self, name: &str, content: Content) -> Content {
+        let ending = name.rsplit('.').next().unwrap_or_default();
+        let office = ["docx", "xlsx", "pptx"].contains(&ending.to_ascii_lowercase().as_str());
+        match self.office_drift && office && content.length() > 0 {
+            true => Content::concat([&content, &Content::from_bytes(PROMOTED)]),
+            false => content,
+        }
+    }
+
     /// Refuses to write to an item that is locked.
     pub(crate) fn writable(&self, id: &str) -> Result<(), Refusal> {
         match self.oddity(id) {
@@ -77,6 +94,9 @@ impl State {
         }
     }
 }
+
+/// What SharePoint adds to an Office file, about.
+const PROMOTED: &[u8] = b"docProps/custom.xml<Properties><ContentTypeId>0x010100</ContentTypeId>";
 
 #[cfg(test)]
 mod tests {
@@ -189,6 +209,43 @@ mod tests {
         }
         let path = format!("{root}:/c.docx:/content");
         assert_eq!(client.call("PUT", &path, json!("other")).await.0, 423);
+    }
+
+    #[tokio::test]
+    async fn office_files_differ_from_what_was_sent_when_they_drift() {
+        let client = client().await;
+        client.tenant.set_office_drift(true);
+        for (name, drifts) in [("a.DOCX", true), ("a.pdf", false)] {
+            let path = format!("/users/{ALICE}/drive/root:/{name}:/content");
+            let (status, item) = client.call("PUT", &path, json!("content")).await;
+            assert_eq!(status, 201, "{item}");
+            let sent = json!("content").to_string().len() as u64;
+            assert_eq!(item["size"].as_u64() != Some(sent), drifts, "{name}");
+        }
+        client.tenant.set_office_drift(false);
+        let path = format!("/users/{ALICE}/drive/root:/b.docx:/content");
+        let (_, item) = client.call("PUT", &path, json!("content")).await;
+        assert_eq!(item["size"], 9);
+    }
+
+    #[tokio::test]
+    async fn who_has_no_licence_has_neither_mailbox_nor_site() {
+        let client = client().await;
+        client.tenant.remove_mailbox(ALICE);
+        client.tenant.remove_drive(ALICE);
+        for (path, code) in [
+            ("mailboxSettings", "MailboxNotEnabledForRESTAPI"),
+            ("mailFolders/inbox", "MailboxNotEnabledForRESTAPI"),
+            ("settings/exchange", "MailboxNotEnabledForRESTAPI"),
+            ("drive", "ResourceNotFound"),
+        ] {
+            let (status, body) = client.get(&format!("/users/{ALICE}/{path}")).await;
+            assert_eq!(
+                (status, &body["error"]["code"]),
+                (404, &json!(code)),
+                "{path}"
+            );
+        }
     }
 
     #[tokio::test]

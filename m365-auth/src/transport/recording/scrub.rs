@@ -11,6 +11,8 @@ use url::{Url, form_urlencoded};
 
 use super::MAX_BODY_BYTES;
 use super::format::{Payload, RecordedRequest, RecordedResponse};
+use super::xml;
+use super::xml::Names as _;
 use crate::redact;
 use crate::transport::Body;
 
@@ -87,6 +89,12 @@ impl Scrubber {
         }
         if kind == "application/x-www-form-urlencoded" {
             return Payload::Bytes(self.form(bytes).into());
+        }
+        if xml::is_xml(kind) {
+            return match xml::scrub(bytes, self) {
+                Some(document) => Payload::Bytes(document.into()),
+                None => Payload::Omitted(bytes.len() as u64),
+            };
         }
         match serde_json::from_slice(bytes) {
             Ok(value @ (Value::Object(_) | Value::Array(_))) => {
@@ -235,7 +243,9 @@ impl Scrubber {
         };
         Url::parse(&format!("{scheme}://{host}{port}/")).unwrap_or_else(|_| nowhere())
     }
+}
 
+impl xml::Names for Scrubber {
     fn is_known(&self, field: &str) -> bool {
         KNOWN_FIELDS.contains(&field) || self.fields.contains(field)
     }
@@ -288,7 +298,7 @@ fn decode(segment: &str) -> String {
 }
 
 /// Tells whether a text is a time such as `2026-11-22T12:00:00Z`.
-fn is_timestamp(text: &str) -> bool {
+pub(super) fn is_timestamp(text: &str) -> bool {
     let shape: String = text
         .chars()
         .take(40)
@@ -299,7 +309,7 @@ fn is_timestamp(text: &str) -> bool {
 }
 
 /// What stands in the place of every time.
-const A_TIMESTAMP: &str = "2000-01-01T00:00:00Z";
+pub(super) const A_TIMESTAMP: &str = "2000-01-01T00:00:00Z";
 /// How deep bodies are looked into.
 const MAX_DEPTH: usize = 64;
 

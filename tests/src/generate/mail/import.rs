@@ -100,7 +100,8 @@ fn split_mbox(bytes: &[u8], messages: &mut Vec<Bytes>) {
     messages.extend(current.map(Bytes::from));
 }
 
-fn draft(mime: Bytes) -> Draft {
+/// Reads a message in MIME as one that was received and read.
+pub(crate) fn draft(mime: Bytes) -> Draft {
     let (view, sent, importance) = parse(&mime);
     Draft {
         now: sent,

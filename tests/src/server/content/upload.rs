@@ -49,6 +49,7 @@ pub(super) fn route(call: &Call) -> Outcome {
             Ok(answer::empty(204))
         }
         Method::PUT => fragment(call, &mut state, name),
+        Method::POST if call.body.is_empty() => finish(call, &mut state, name),
         _ => Err(call.wrong_verb()),
     }
 }
@@ -76,7 +77,10 @@ fn gone() -> Refusal {
 fn status(upload: &Upload) -> Value {
     json!({
         "expirationDateTime": instant(upload.expires),
-        "nextExpectedRanges": [expected(upload)],
+        "nextExpectedRanges": match upload.is_whole() {
+            true => Vec::new(),
+            false => vec![expected(upload)],
+        },
     })
 }
 
@@ -119,10 +123,26 @@ fn fragment(call: &Call, state: &mut State, name: &str) -> Outcome {
                 ),
             ),
         })?;
-    if !done {
+    if !done || upload.plan.deferred {
         return Ok(answer::json(202, &status(upload)));
     }
-    let (plan, content) = (upload.plan.clone(), Arc::new(upload.content()));
+    commit(call, state, name)
+}
+
+/// Makes the file of an upload whose bytes are all there, when its commit was deferred.
+fn finish(call: &Call, state: &mut State, name: &str) -> Outcome {
+    let upload = state.uploads.get(name).ok_or_else(gone)?;
+    if !upload.is_whole() {
+        return Err(invalid("The upload is not complete."));
+    }
+    commit(call, state, name)
+}
+
+fn commit(call: &Call, state: &mut State, name: &str) -> Outcome {
+    let upload = state.uploads.get(name).ok_or_else(gone)?;
+    let (plan, content) = (upload.plan.clone(), upload.content());
+    let file = plan.target.name(drive_mut(state, &plan.drive)?);
+    let content = Arc::new(state.drifted(&file, content));
     let drive = drive_mut(state, &plan.drive)?;
     let (id, created) = plan
         .target
@@ -137,4 +157,46 @@ fn fragment(call: &Call, state: &mut State, name: &str) -> Outcome {
     let mut body = show_item(call, state, user, drive, item, None)?;
     body["@odata.context"] = json!(context(call, "driveItems/$entity"));
     Ok(answer::json(if created { 201 } else { 200 }, &body))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Request;
+    use serde_json::{Value, json};
+
+    use crate::server::testing::Client;
+    use crate::{MailboxKind, Tenant};
+
+    const ALICE: &str = "alice@contoso.example";
+
+    #[tokio::test]
+    async fn a_deferred_upload_makes_its_file_when_asked() {
+        let tenant = Tenant::empty(1);
+        tenant.add_user(ALICE, "Alice Adler", MailboxKind::User);
+        tenant.give_drive(ALICE);
+        let client = Client::new(tenant).await;
+        let path = format!("/users/{ALICE}/drive/root:/late.bin:/createUploadSession");
+        let wish = json!({"item": {"fileSize": 5}, "deferCommit": true});
+        let (status, session) = client.call("POST", &path, wish).await;
+        assert_eq!(status, 200, "{session}");
+        let url = session["uploadUrl"].as_str().expect("an address");
+        let send = async |method: &str, range: Option<&str>, body: &'static [u8]| {
+            let mut request = Request::builder().method(method).uri(url);
+            if let Some(range) = range {
+                request = request.header("content-range", range);
+            }
+            let request = request.body(Bytes::from_static(body)).expect("a request");
+            let (status, _, body) = client.raw(request).await;
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            (status, body)
+        };
+        assert_eq!(send("POST", None, b"").await.0, 400, "nothing is there yet");
+        let (status, body) = send("PUT", Some("bytes 0-4/5"), b"12345").await;
+        assert_eq!((status, &body["nextExpectedRanges"]), (202, &json!([])));
+        let item = format!("/users/{ALICE}/drive/root:/late.bin");
+        assert_eq!(client.get(&item).await.0, 404);
+        assert_eq!(send("POST", None, b"").await.0, 201);
+        assert_eq!(client.get(&item).await.1["size"], 5);
+    }
 }

@@ -44,9 +44,11 @@ pub(super) fn put_content(call: &Call, drive_id: &str, address: &Address) -> Out
     let mut state = call.tenant.lock();
     let now = FileTimes::both(state.tick() * 1000);
     check_match(call, &state, drive_id, address)?;
+    let target = target(drive_mut(&mut state, drive_id)?, address, now)?;
+    let name = target.name(drive_mut(&mut state, drive_id)?);
+    let content = state.drifted(&name, Content::from_bytes(call.body.clone()));
+    let content = Arc::new(content);
     let drive = drive_mut(&mut state, drive_id)?;
-    let content = Arc::new(Content::from_bytes(call.body.clone()));
-    let target = target(drive, address, now)?;
     let (id, created) = target
         .commit(drive, content, conflict, now)
         .map_err(refused)?;
@@ -90,6 +92,7 @@ pub(super) fn create_upload_session(call: &Call, drive_id: &str, address: &Addre
         conflict: conflict(item)?.unwrap_or_default(),
         times: times(item, now)?,
         size,
+        deferred: body["deferCommit"].as_bool().unwrap_or_default(),
     };
     Ok(begin_upload(call, &mut state, plan))
 }

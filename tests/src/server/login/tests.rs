@@ -45,6 +45,16 @@ async fn refused(tenant: &Tenant, changes: &[(&str, &str)]) -> (u16, u64) {
 }
 
 #[tokio::test]
+async fn a_tenant_of_another_cloud_is_sent_there() {
+    let tenant = Tenant::empty(1);
+    for name in ["contoso.onmicrosoft.us", "Contoso.partner.onmschina.cn"] {
+        let (status, answer) = login(&tenant, name, form(&tenant, &[])).await;
+        let number = &answer["error_codes"][0];
+        assert_eq!((status, number), (400, &json!(90_038)), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn every_wrong_field_has_its_code() {
     let tenant = Tenant::empty(1);
     let graph = format!("{0}.default {0}.default", tenant.urls().graph);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{READ_BASIC, filter, folder_key, folders, json as render, mailbox_mut};
 use crate::server::answer::{self, Outcome, Refusal};
 use crate::server::call::Call;
-use crate::server::directory::context;
+use crate::server::directory::{context, pick};
 use crate::tenant::mailbox::delta::{Options, Page, Stale, Token};
 use crate::tenant::mailbox::{Mailbox, Mark, ROOT};
 
@@ -85,6 +85,41 @@ pub(super) fn messages(call: &Call) -> Outcome {
     ))
 }
 
+/// Answers a page of a log, as `show` renders its places; for paths with other shapes of entries.
+pub(in crate::server) fn changes(
+    call: &Call,
+    mailbox: &mut Mailbox,
+    folder: Option<u32>,
+    what: &str,
+    show: impl Fn(&Mailbox, &Mark) -> Option<Value>,
+) -> Outcome {
+    call.query.allow(&MESSAGE_OPTIONS)?;
+    let token = token(call, mailbox, folder)?;
+    let baked = mailbox.options_of(token);
+    let size = call.prefer.page_size().or(baked.top);
+    let size = size.unwrap_or(PAGE_MESSAGES).clamp(1, PAGE_MESSAGES_MAX);
+    let page = mailbox
+        .page(token, size)
+        .map_err(|stale| refuse(call, stale))?;
+    let shown = page.marks.iter().filter_map(|mark| show(mailbox, mark));
+    let value = match &page.options.select {
+        None => shown.collect(),
+        Some(names) => shown.map(|entry| kept(&entry, names)).collect(),
+    };
+    Ok(answered(call, what, value, &page))
+}
+
+/// Keeps what was selected of an entry, and what every entry has.
+fn kept(entry: &Value, names: &[String]) -> Value {
+    let always = ["id", "@removed"].map(str::to_owned);
+    pick(entry, &[names, &always].concat())
+}
+
+/// Says that an object is no longer there.
+pub(in crate::server) fn removed(id: &str) -> Value {
+    json!({"id": id, "@removed": {"reason": "deleted"}})
+}
+
 enum Entry {
     Live(Box<render::Shown>),
     Gone(Value),
@@ -118,9 +153,7 @@ fn message_entries(call: &Call, mailbox: &Mailbox, folder: u32, page: &Page) -> 
                 return None;
             }
             let id = mailbox.gone_id(serial, moves, immutable);
-            Some(Entry::Gone(
-                json!({"id": id, "@removed": {"reason": "deleted"}}),
-            ))
+            Some(Entry::Gone(removed(&id)))
         }
     };
     page.marks.iter().filter_map(entry).collect()
@@ -148,10 +181,7 @@ pub(super) fn folders(call: &Call) -> Outcome {
             let shown = page.options.hidden || !mailbox.is_hidden(key);
             shown.then(|| folders::to_json(mailbox, folder, page.options.select.as_deref()))
         }
-        Mark::Gone(key, _) => {
-            let id = mailbox.folder_id(key);
-            Some(json!({"id": id, "@removed": {"reason": "deleted"}}))
-        }
+        Mark::Gone(key, _) => Some(removed(&mailbox.folder_id(key))),
     };
     let value = page.marks.iter().filter_map(entry).collect();
     Ok(answered(call, "users('…')/mailFolders", value, &page))

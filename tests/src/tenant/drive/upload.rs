@@ -20,6 +20,14 @@ pub(crate) enum UploadTarget {
 }
 
 impl UploadTarget {
+    /// Returns the name that the file has, or is to have.
+    pub(crate) fn name(&self, drive: &Drive) -> String {
+        match self {
+            Self::Existing(id) => drive.item(id).map_or("", |item| item.name()).to_owned(),
+            Self::New { name, .. } => name.clone(),
+        }
+    }
+
     /// Puts content where it belongs; says whether a file was created.
     pub(crate) fn commit(
         &self,
@@ -46,6 +54,8 @@ pub(crate) struct UploadPlan {
     pub(crate) conflict: NameConflict,
     pub(crate) times: FileTimes,
     pub(crate) size: Option<u64>,
+    /// Whether the file comes into being when that is asked for, not with its last byte.
+    pub(crate) deferred: bool,
 }
 
 /// One upload under way.
@@ -85,6 +95,11 @@ impl Upload {
             expires,
             finished: None,
         }
+    }
+
+    /// Tells whether all bytes are there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.total == Some(self.received) && self.received > 0
     }
 
     /// Keeps what came of the upload, and none of its bytes.

@@ -1,10 +1,8 @@
 //! Words to look for: parts of a text in any case, with `*` and `?`.
 
-use backup_store::catalog::Item;
-
-/// Words that must all occur somewhere in an item.
+/// Words that must all occur somewhere in some texts.
 #[derive(Debug)]
-pub(super) struct Words(Vec<Word>);
+pub(crate) struct Words(Vec<Word>);
 
 /// One word; in any case.
 #[derive(Debug)]
@@ -17,7 +15,7 @@ enum Word {
 
 impl Words {
     /// Takes the words as they were typed.
-    pub(super) fn new(words: &[String]) -> Self {
+    pub(crate) fn new(words: &[String]) -> Self {
         let word = |word: &String| {
             let word = word.to_lowercase();
             if word.contains(['*', '?']) {
@@ -29,21 +27,23 @@ impl Words {
         Self(words.iter().map(word).collect())
     }
 
-    /// Tells whether every word occurs in the item or in the path of its folder.
-    pub(super) fn match_item(&self, item: &Item, folder: &str) -> bool {
-        let texts: Vec<String> = [item.name.as_str(), folder]
-            .into_iter()
-            .chain(item.sender.as_deref())
-            .chain(item.recipients.iter().map(String::as_str))
-            .map(str::to_lowercase)
-            .collect();
-        self.match_texts(&texts)
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    fn match_texts(&self, texts: &[String]) -> bool {
+    /// Tells whether every word occurs in one of these texts, which are in lower case.
+    pub(crate) fn match_texts(&self, texts: &[String]) -> bool {
         self.0
             .iter()
             .all(|word| texts.iter().any(|text| word.occurs_in(text)))
+    }
+
+    /// Lists the words that occur as they are, in lower case.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|word| match word {
+            Word::Part(part) => Some(part.as_str()),
+            Word::Glob(_) => None,
+        })
     }
 }
 

@@ -1,0 +1,265 @@
+//! Probes: one request of each service, and in plain words why it was refused.
+
+use std::sync::Arc;
+
+use m365_auth::{
+    AccessToken, AuthorizedTransport, Body, OriginPolicy, RetryPolicy, TokenContents, TokenProvider,
+};
+use m365_ews::Parent;
+use m365_graph::{ErrorKind, GraphClient, Requirement, requirements};
+use url::Url;
+
+use super::finding::{Finding, Findings};
+use crate::config::{Config, Users};
+use crate::connect::Connection;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result, from_auth, from_ews, from_graph};
+
+/// What a token says that its owner may do.
+#[derive(Debug)]
+pub(super) struct Granted {
+    contents: Option<TokenContents>,
+    /// Whether the token speaks for a person.
+    pub(super) for_person: bool,
+}
+
+impl Granted {
+    pub(super) fn of(token: &AccessToken, for_person: bool) -> Self {
+        let contents = TokenContents::of(token);
+        Self {
+            contents,
+            for_person,
+        }
+    }
+
+    /// Returns what is granted, unless the token does not say.
+    pub(super) fn names(&self) -> Option<Vec<&str>> {
+        let contents = self.contents.as_ref()?;
+        Some(match self.for_person {
+            true => contents.scopes().collect(),
+            false => contents.roles().iter().map(String::as_str).collect(),
+        })
+    }
+
+    /// Tells whether an operation is permitted, as far as the token says.
+    pub(super) fn meets(&self, need: &Requirement) -> Option<bool> {
+        let names = self.names()?;
+        Some(need.is_met(self.for_person, |name| names.contains(&name)))
+    }
+
+    /// Names what is missing for an operation that was refused, and who needs it.
+    fn explain(&self, operation: &str, failure: Failure) -> Failure {
+        let need = requirements()
+            .iter()
+            .find(|need| need.operation == operation);
+        let Some(need) = need.filter(|_| failure.exit() == Exit::PermissionMissing) else {
+            return failure;
+        };
+        let enough = need.enough(self.for_person);
+        match self.meets(need) {
+            Some(true) => failure
+                .cause(format!(
+                    "the token carries a permission for it: {operation}"
+                ))
+                .next(
+                    "look for what narrows it: an application access policy of Exchange, a \
+                     conditional access policy, or the rights of the person",
+                ),
+            _ => lacking(failure, &[need], enough[0]),
+        }
+    }
+}
+
+/// Says which permission is missing, and for what.
+pub(super) fn lacking(failure: Failure, needs: &[&Requirement], name: &str) -> Failure {
+    let kind = match name {
+        _ if needs.iter().all(|need| need.application.contains(&name)) => "permission",
+        _ => "delegated permission",
+    };
+    let failure = needs.iter().fold(failure, |failure, need| {
+        failure.cause(format!("needed to {} ({})", need.purpose, need.operation))
+    });
+    failure.next(format!(
+        "give the app the {kind} {name}, with admin consent"
+    ))
+}
+
+/// Asks every service for a little, and tells what comes back.
+pub(super) async fn run(
+    findings: &mut Findings<'_>,
+    config: &Config,
+    connection: &Connection,
+    granted: &Granted,
+) -> Result<()> {
+    let graph = match connection.graph_of_few(RetryPolicy::none()) {
+        Ok(graph) => graph,
+        Err(failure) => return findings.tell("graph", &Finding::Bad(failure)),
+    };
+    let (finding, people) = users(&graph, config, granted).await;
+    findings.tell("users", &finding)?;
+    let selected = |service: &str| config.selection.services.iter().any(|name| name == service);
+    for (check, service) in [("mail", "outlook"), ("drive", "onedrive")] {
+        let finding = match (selected(service), people.is_empty()) {
+            (false, _) => Finding::Skipped("not selected".to_owned()),
+            (_, true) => Finding::Skipped("no user to try it with".to_owned()),
+            _ if check == "mail" => mail(&graph, &people, granted).await,
+            _ => drive(&graph, &people, granted).await,
+        };
+        findings.tell(check, &finding)?;
+    }
+    let finding = match (config.tenant.uses_ews, people.first()) {
+        (false, _) => Finding::Skipped("no `tenant.ews` in the config".to_owned()),
+        (true, None) => Finding::Skipped("no user to try it with".to_owned()),
+        (true, Some(person)) => ews(connection, person, granted.for_person).await,
+    };
+    findings.tell("ews", &finding)?;
+    let finding = match &config.tenant.sharepoint {
+        None => Finding::Skipped("no `tenant.sharepoint` in the config".to_owned()),
+        Some(site) => sharepoint(connection, site).await.into(),
+    };
+    findings.tell("sharepoint", &finding)
+}
+
+async fn users(graph: &GraphClient, config: &Config, granted: &Granted) -> (Finding, Vec<String>) {
+    let chosen = match &config.selection.users {
+        Users::Chosen(chosen) => chosen.clone(),
+        Users::Word(_) => Vec::new(),
+    };
+    match graph.users_page(None).await {
+        Ok(page) => {
+            let more = if page.next.is_some() { " and more" } else { "" };
+            let said = format!("{}{more} are listed", page.items.len());
+            let listed = page
+                .items
+                .iter()
+                .filter_map(|user| user.user_principal_name.clone());
+            let people = if chosen.is_empty() {
+                listed.collect()
+            } else {
+                chosen
+            };
+            (Finding::Good(said), people)
+        }
+        Err(error) => {
+            let failure = from_graph("list the users", &error);
+            (Finding::Bad(granted.explain("GET /users", failure)), chosen)
+        }
+    }
+}
+
+async fn mail(graph: &GraphClient, people: &[String], granted: &Granted) -> Finding {
+    const OPERATION: &str = "GET /users/{user-id}/mailFolders/{mailFolder-id}";
+    for person in people {
+        return match graph.mail(person).folder("inbox").await {
+            // Not everybody in the directory has a mailbox.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Ok(folder) => {
+                let count = folder.total_item_count.unwrap_or_default();
+                Finding::Good(format!("the inbox of {person} holds {count} messages"))
+            }
+            Err(error) => {
+                let failure = from_graph(&format!("read the inbox of {person}"), &error);
+                Finding::Bad(granted.explain(OPERATION, failure))
+            }
+        };
+    }
+    Finding::Warning(format!(
+        "none of the first {} users has a mailbox",
+        people.len()
+    ))
+}
+
+async fn drive(graph: &GraphClient, people: &[String], granted: &Granted) -> Finding {
+    for person in people {
+        return match graph.user_drive(person).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Ok(_) => Finding::Good(format!("the drive of {person} is there")),
+            Err(error) => {
+                let failure = from_graph(&format!("find the drive of {person}"), &error);
+                Finding::Bad(granted.explain("GET /users/{user-id}/drive", failure))
+            }
+        };
+    }
+    Finding::Warning(format!(
+        "none of the first {} users has a drive",
+        people.len()
+    ))
+}
+
+async fn ews(connection: &Connection, person: &str, for_person: bool) -> Finding {
+    let doing = "list the public folders";
+    let found = async {
+        let client = connection.ews()?;
+        let client = match for_person {
+            true => client,
+            false => client.impersonating(person),
+        };
+        client.folders_in(&Parent::PublicFoldersRoot).await
+    };
+    match found.await {
+        Ok(folders) => Finding::Good(format!("{} public folders at the top", folders.len())),
+        Err(error) if error.kind() == m365_ews::ErrorKind::NotFound && error.code().is_some() => {
+            Finding::Good("it answers; the tenant has no public folders".to_owned())
+        }
+        Err(error) => {
+            let failure = from_ews(doing, &error);
+            let denied = error.kind() == m365_ews::ErrorKind::Forbidden;
+            Finding::Bad(match for_person && denied {
+                true => failure.next("give the app the delegated permission EWS.AccessAsUser.All"),
+                false => failure,
+            })
+        }
+    }
+}
+
+async fn sharepoint(connection: &Connection, site: &Url) -> Result<String> {
+    let failed = |error| from_auth("ask SharePoint", &error);
+    let audience = connection.cloud.sharepoint_audience(site).map_err(failed)?;
+    let policy = OriginPolicy::new([site]).map_err(failed)?;
+    let (transport, tokens) = (
+        Arc::clone(&connection.transport),
+        Arc::clone(&connection.tokens),
+    );
+    let door = AuthorizedTransport::new(transport, tokens, audience, policy);
+    let unusable = |_| Failure::usage("the address of SharePoint is not usable");
+    let mut url = site.clone();
+    url.set_path("/_api/web");
+    url.set_query(Some("$select=Title"));
+    let request = http::Request::get(url.as_str())
+        .header("accept", "application/json")
+        .body(Body::empty())
+        .map_err(|_| unusable(()))?;
+    let response = door.send(request).await.map_err(failed)?;
+    let refused = |exit, message: &str, next: &str| {
+        Err(Failure::new(exit, format!("SharePoint {message}")).next(next))
+    };
+    match response.status().as_u16() {
+        200 => Ok("the root site answers".to_owned()),
+        401 => refused(
+            Exit::LoginRefused,
+            "does not take the token",
+            "it takes apps that prove themselves by a certificate only: set \
+             `tenant.client-certificate`",
+        ),
+        403 => refused(
+            Exit::PermissionMissing,
+            "refuses the app",
+            "give the app Sites.Read.All of SharePoint, with admin consent",
+        ),
+        status => refused(
+            Exit::Failed,
+            &format!("answers with status {status}"),
+            "check `tenant.sharepoint`: the address of the tenant's own host",
+        ),
+    }
+}
+
+/// Asks for a token of a service, and says what it is worth.
+pub(super) async fn token(
+    tokens: &dyn TokenProvider,
+    service: &str,
+    audience: &m365_auth::Audience,
+) -> Result<AccessToken> {
+    let token = tokens.token(audience).await;
+    token.map_err(|error| from_auth(&format!("get a token for {service}"), &error))
+}

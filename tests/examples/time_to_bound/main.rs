@@ -1,0 +1,198 @@
+//! How near to the lower bound a first backup of mail comes: ours, and what others do by default.
+//!
+//! The whole engine, its store and the simulated tenant with the documented limits run on virtual
+//! time; the bound is computed once for all, over the route that exists (MIME).
+//!
+//! ```text
+//! cargo run --release -p m365-simulator --example time_to_bound -- [--users N] [--mean N]
+//! ```
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a command line program that measures itself"
+)]
+
+mod bound;
+mod shape;
+mod world;
+
+use std::time::Duration;
+
+use m365_simulator::Tenant;
+
+use bound::Physics;
+use world::{Outcome, Strategy, Troubles};
+
+/// *Source*: facts/performance.md 2: bytes of a mail, line, latency.
+const REAL_BYTES: f64 = 80_000.0;
+const REAL_LINE: f64 = 125_000_000.0;
+const LATENCY: Duration = Duration::from_millis(250);
+
+const OURS: Strategy = Strategy {
+    name: "ours",
+    mailboxes: 2_048,
+    each: 4,
+    in_all: 512,
+    a_second: None,
+};
+
+const OTHERS: [Strategy; 3] = [
+    Strategy {
+        name: "64 threads, one per mailbox",
+        mailboxes: 64,
+        each: 1,
+        in_all: 64,
+        a_second: None,
+    },
+    Strategy {
+        name: "16 requests/s over all",
+        mailboxes: 2_048,
+        each: 4,
+        in_all: 512,
+        a_second: Some(16),
+    },
+    Strategy {
+        name: "4 threads in all",
+        mailboxes: 4,
+        each: 1,
+        in_all: 4,
+        a_second: None,
+    },
+];
+
+const CLEAN: Troubles = Troubles {
+    errors: 0.0,
+    resets: 0.0,
+    crashes: 0,
+};
+
+const TROUBLED: Troubles = Troubles {
+    errors: 0.01,
+    resets: 0.005,
+    crashes: 3,
+};
+
+fn main() {
+    let mut users = vec![25, 2_000];
+    let mut mean = 500.0;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().unwrap_or_default();
+        match name.as_str() {
+            "--users" => users = value.parse().map(|number| vec![number]).unwrap_or(users),
+            "--mean" => mean = value.parse().unwrap_or(mean),
+            _ => println!("unknown: {name}"),
+        }
+    }
+    for users in users {
+        table(users, mean);
+    }
+}
+
+/// Plays all strategies on one tenant, each on a thread of its own but never more than two at once.
+fn table(users: usize, mean: f64) {
+    let began = std::time::Instant::now();
+    let sizes = shape::sizes(users, mean);
+    let tenant = || {
+        let tenant = Tenant::empty(1);
+        let (shape, bytes) = shape::fill(&tenant, &sizes);
+        (tenant, shape, bytes)
+    };
+    let (_, shape, bytes) = tenant();
+    let messages = shape.messages();
+    let shrunk = bytes as f64 / messages as f64 / REAL_BYTES;
+    let physics = Physics {
+        latency: LATENCY,
+        at_once: 4,
+        in_ten_minutes: 10_000,
+        page: 200,
+        line: REAL_LINE * shrunk,
+    };
+    let bound = bound::first_backup(&shape, &physics, bytes);
+    println!(
+        "\n{users} users: {messages} messages, the largest mailbox {}; bodies and line shrunk to 1/{:.0}",
+        shape.largest(),
+        1.0 / shrunk
+    );
+    println!(
+        "lower bound {} ({}; mailbox {}, line {}), {} mandatory requests",
+        span(bound.time()),
+        bound.cause(),
+        span(bound.largest_mailbox),
+        span(bound.line),
+        bound.requests
+    );
+    println!("\n| strategy | time | time / bound | requests / mandatory | refused | CPU |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let plays = [
+        (OURS, CLEAN, ""),
+        (OURS, TROUBLED, ", with faults and 3 crashes"),
+    ];
+    let plays = plays
+        .into_iter()
+        .chain(OTHERS.map(|strategy| (strategy, CLEAN, "")));
+    let queue = std::sync::Mutex::new(plays.collect::<std::collections::VecDeque<_>>());
+    let worker = || {
+        loop {
+            let next = queue.lock().expect("a queue").pop_front();
+            let Some((strategy, troubles, suffix)) = next else {
+                return;
+            };
+            let cpu = std::time::Instant::now();
+            let (tenant, ..) = tenant();
+            let about = (bound.time(), shrunk);
+            let outcome = on_virtual_time(world::play(
+                &tenant, users, &strategy, &troubles, &physics, about,
+            ));
+            show(&strategy, suffix, &bound, &outcome, messages, cpu.elapsed());
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(worker);
+        scope.spawn(worker);
+    });
+    println!("\nwall time of this table: {}", span(began.elapsed()));
+}
+
+fn on_virtual_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(work)
+}
+
+fn show(
+    strategy: &Strategy,
+    suffix: &str,
+    bound: &bound::Bound,
+    outcome: &Outcome,
+    messages: u64,
+    wall: Duration,
+) {
+    let ratio = outcome.took.as_secs_f64() / bound.time().as_secs_f64();
+    let requests = outcome.answers as f64 / bound.requests as f64;
+    let refused = outcome.refused as f64 * 100.0 / outcome.answers as f64;
+    let whole = if outcome.complete {
+        ""
+    } else {
+        " (NOT COMPLETE)"
+    };
+    println!(
+        "| {}{suffix}{whole} | {} | {ratio:.2} | {requests:.3} | {refused:.3} % | {} for {messages} |",
+        strategy.name,
+        span(outcome.took),
+        span(wall),
+    );
+}
+
+fn span(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 600.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 36_000.0 => format!("{:.1} min", seconds / 60.0),
+        seconds => format!("{:.1} h", seconds / 3600.0),
+    }
+}
