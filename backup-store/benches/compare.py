@@ -157,7 +157,8 @@ def run(argv, env, directory, log):
     """Runs a program to its end; returns wall seconds, CPU seconds and peak memory in MiB."""
     argv = [str(word) for word in argv]
     env = {**os.environ, **{name: str(value) for name, value in env.items()}}
-    os.sync()  # What another program left to be written is not this one's.
+    if os.getloadavg()[0] < os.cpu_count():
+        os.sync()  # What another program left to be written is not this one's.
     began = time.monotonic()
     process = subprocess.Popen(argv, cwd=directory, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     _, status, used = os.wait4(process.pid, 0)
@@ -255,11 +256,9 @@ def report(corpus, found):
 
 
 def version(program):
-    for words in [["version"], ["--version"]]:
-        said = subprocess.run([program, *words], capture_output=True, text=True)
-        if said.returncode == 0 and said.stdout:
-            return " ".join(said.stdout.split("\n")[0].split()[:2])
-    return Path(program).name
+    words = "version" if Path(program).name == "restic" else "--version"
+    said = subprocess.run([program, words], capture_output=True, text=True)
+    return " ".join(said.stdout.split("\n")[0].split()[:2]) or Path(program).name
 
 
 def main():

@@ -88,6 +88,7 @@ async fn play(wanted: &Wanted) -> ExitCode {
     println!("scenarios    {:?}", figures.by_scenario);
     println!("ways         {:?}", figures.by_way);
     println!("resumed      {}", figures.resumed);
+    println!("happened     {:?}", figures.deeds);
     println!(
         "restored     {} snapshots, {} contents",
         figures.snapshots, figures.contents

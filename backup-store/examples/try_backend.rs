@@ -3,7 +3,7 @@
 //! ```text
 //! try_backend conform PLACE    all rules of the conformance suite
 //! try_backend probe PLACE      only what the probe finds, such as a dishonest conditional create
-//! try_backend writers PLACE    eight writers at once, then everything is restored
+//! try_backend writers PLACE    eight writers and a prune at once, then all data is checked
 //! ```
 //!
 //! PLACE is `s3://bucket/prefix`, `azure://container/prefix`, `gs://bucket/prefix` or a directory,
@@ -16,6 +16,11 @@
     reason = "a command line program for tests"
 )]
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[path = "../tests/crowd/mod.rs"]
+mod crowd;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,16 +28,9 @@ use backup_store::backend::{
     AzureCredentials, AzureOptions, BackendPlace, BackendRetry, GcsOptions, RetryBackend,
     S3Options, Secret,
 };
-use backup_store::catalog::ResourceId;
 use backup_store::{
-    Backend, ContentClass, ContentRef, CreateOptions, Error, ErrorKind, KdfParams, LocalBackend,
-    Passphrase, Result, RunId, Store, StoreOptions, SystemEnvironment, WriterOptions, conformance,
+    Backend, Error, ErrorKind, LocalBackend, Result, SystemEnvironment, conformance,
 };
-
-/// Writers at once.
-const WRITERS: u8 = 8;
-/// Contents that each of them puts; every other one is the same for all.
-const CONTENTS: u32 = 40;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -65,7 +63,7 @@ async fn attempt(what: &str, place: &str) -> Result<String> {
             let (honest, listed) = (found.put_if_absent, found.listed_after_put);
             Ok(format!("put-if-absent {honest}, listed after put {listed}"))
         }
-        "writers" => writers(backend).await,
+        "writers" => Ok(writers(backend).await),
         _ => Err(invalid("conform, probe or writers, nothing else")),
     }
 }
@@ -103,79 +101,12 @@ fn connect(place: &BackendPlace) -> Result<Arc<dyn Backend>> {
     Ok(Arc::new(backend))
 }
 
-/// Eight writers at once, each with a machine of its own; afterwards everything is read back.
-async fn writers(backend: Arc<dyn Backend>) -> Result<String> {
+/// Eight writers and a prune at once; whatever was published and not forgotten is read back.
+async fn writers(backend: Arc<dyn Backend>) -> String {
     let retry = BackendRetry::default();
     let environment = Arc::new(SystemEnvironment);
-    let backend: Arc<dyn Backend> = Arc::new(RetryBackend::new(backend, retry, environment));
-    let passphrase = Passphrase::new("eight at once");
-    let mut create = CreateOptions::default();
-    create.kdf = KdfParams::minimum();
-    let options = StoreOptions::default();
-    Store::create(Arc::clone(&backend), &passphrase, create, options).await?;
-    let spools = std::env::temp_dir().join(format!("try_backend-{}", std::process::id()));
-    let tasks = (0..WRITERS).map(|number| {
-        let (backend, passphrase) = (Arc::clone(&backend), passphrase.clone());
-        let spool_dir = spools.join(number.to_string());
-        tokio::spawn(async move {
-            let store = Store::open(backend, &passphrase, StoreOptions::default()).await?;
-            write(&store, number, spool_dir).await
-        })
-    });
-    let mut kept = Vec::new();
-    for written in futures_util::future::join_all(tasks).await {
-        let written = written.map_err(|cause| invalid(&cause.to_string()))?;
-        kept.extend(written?);
-    }
-    let store = Store::open(backend, &passphrase, StoreOptions::default()).await?;
-    for (content, bytes) in &kept {
-        if store.open_content(content).collect(1 << 20).await? != *bytes {
-            return Err(Error::new(
-                ErrorKind::Damaged,
-                "a content came back different",
-            ));
-        }
-    }
-    drop(std::fs::remove_dir_all(&spools));
-    Ok(format!(
-        "{WRITERS} writers, {} contents restored",
-        kept.len()
-    ))
-}
-
-type Kept = Vec<(ContentRef, Vec<u8>)>;
-
-async fn write(store: &Store, number: u8, spool_dir: std::path::PathBuf) -> Result<Kept> {
-    let writer = store
-        .begin(WriterOptions {
-            run: RunId::from_bytes([number; 16]),
-            spool_dir,
-            adopts: Vec::new(),
-        })
-        .await?;
-    let gatherer = writer.gather(&ResourceId::new(format!("outlook:{number}")));
-    let mut kept = Vec::new();
-    for content in 0..CONTENTS {
-        let own = if content % 2 == 0 { number } else { 0 };
-        let bytes = bytes_of(own, content);
-        kept.push((gatherer.put(ContentClass::Binary, &bytes).await?, bytes));
-        if content % 8 == 7 {
-            gatherer.commit().await?;
-            writer.flush().await?;
-        }
-    }
-    gatherer.commit().await?;
-    writer.end().await?;
-    Ok(kept)
-}
-
-fn bytes_of(owner: u8, number: u32) -> Vec<u8> {
-    let mut bytes = vec![0; 2000];
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&[owner]);
-    hasher.update(&number.to_le_bytes());
-    hasher.finalize_xof().fill(&mut bytes);
-    bytes
+    let backend = Arc::new(RetryBackend::new(backend, retry, environment));
+    crowd::nothing_is_lost(backend).await.to_string()
 }
 
 fn invalid(words: &str) -> Error {

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     Malformed,
     /// Content is not in the store, though something refers to it.
     Missing,
+    /// The store is older than what this machine has seen of it.
+    RolledBack,
     /// The lease was ended by someone else; a new one is needed, nothing is lost.
     Fenced,
     /// A name that should be ours holds other bytes.

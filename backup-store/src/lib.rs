@@ -28,7 +28,6 @@ mod index;
 pub mod internals;
 mod keys;
 mod mutant;
-mod mutation;
 mod nonces;
 mod offload;
 mod pack;

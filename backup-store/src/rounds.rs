@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use self::records::{Ack, BrokenLease, Done, Plan, SlotSet, Verdict};
+pub(crate) use self::records::{Ack, BrokenLease, Damage, Done, Plan, SlotSet, Verdict};
 use crate::backend::ObjectName;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, PackId, SnapshotId};
@@ -177,9 +177,11 @@ impl Rounds {
 }
 
 impl Store {
-    /// Reads what the rounds say, now; what was read before is not read again.
+    /// Reads what the rounds and the damage records say, now; what was read before is not read
+    /// again.
     pub(crate) async fn read_rounds(&self) -> Result<Arc<Rounds>> {
         let listed = self.backend().list("gc/").await?;
+        self.read_damage(&listed).await?;
         let names = listed
             .iter()
             .filter_map(|info| parse_round_name(&info.name));

@@ -38,6 +38,8 @@ pub(crate) enum ObjectKind {
     Done,
     Ack,
     BrokenLease,
+    /// What repairs found damaged.
+    Damage,
 }
 
 impl ObjectKind {
@@ -51,6 +53,7 @@ impl ObjectKind {
             Self::Done => 18,
             Self::Ack => 19,
             Self::BrokenLease => 20,
+            Self::Damage => 21,
         }
     }
 
@@ -70,7 +73,7 @@ impl ObjectKind {
         match self {
             Self::Plan | Self::Verdict | Self::Done => 512 << 20,
             Self::Slot => 256 << 20,
-            Self::Lease | Self::Run | Self::Ack | Self::BrokenLease => 64 << 20,
+            Self::Lease | Self::Run | Self::Ack | Self::BrokenLease | Self::Damage => 64 << 20,
         }
     }
 }

@@ -165,7 +165,8 @@ impl NodeStore for Writer {
     }
 }
 
-fn decode_listing(store: &Store, slots: SlotListing) -> SnapshotListing {
+/// Decodes the snapshots of a listing of slots.
+pub(crate) fn decode_listing(store: &Store, slots: SlotListing) -> SnapshotListing {
     let mut listing = SnapshotListing {
         damaged: slots.damaged,
         ..SnapshotListing::default()

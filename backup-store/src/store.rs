@@ -3,10 +3,11 @@
 mod create;
 #[cfg(feature = "fault-injection")]
 mod disk;
-pub(crate) mod distrust;
+mod distrust;
 mod index;
 pub(crate) mod key_slots;
 mod objects;
+pub(crate) mod remembered;
 #[cfg(feature = "fault-injection")]
 mod restart;
 pub(crate) mod rotate;
@@ -33,8 +34,10 @@ use crate::rounds::Rounds;
 use crate::slots::SlotCache;
 
 pub(crate) use self::create::refuse_existing;
+pub(crate) use self::distrust::is_damage_name;
 pub(crate) use self::index::BLOCK_GROUP;
 pub(crate) use self::objects::{Resolved, put_resolved};
+pub(crate) use self::remembered::Seen;
 use self::unlock::Holder;
 
 /// Bytes up to which hashing takes less than handing it over to another thread.
@@ -97,7 +100,9 @@ struct Inner {
     /// What the rounds of prune said when they were last read.
     rounds: RwLock<Arc<Rounds>>,
     /// Where a check has found damage.
-    distrusted: RwLock<crate::check::BadPlaces>,
+    distrusted: RwLock<distrust::Distrusted>,
+    /// What this machine has seen.
+    remembered: std::sync::Mutex<remembered::Remembered>,
 }
 
 impl Store {
@@ -126,7 +131,7 @@ impl Store {
     /// *Errors*: [`ErrorKind::Missing`] when the store does not have it, [`ErrorKind::Damaged`]
     /// when no place holds it whole.
     pub async fn read_chunk(&self, id: &ChunkId) -> Result<Bytes> {
-        let places = self.locate_with_refresh(std::slice::from_ref(id)).await?;
+        let places = self.locate_to_read(std::slice::from_ref(id)).await?;
         self.read_chunk_at(id, places.first().map_or(&[], Vec::as_slice), &[])
             .await
     }
@@ -213,14 +218,34 @@ impl Store {
         }
     }
 
-    /// Finds all places of each chunk, except in packs that are dead.
+    /// Finds all places of each chunk that can be relied on: not in packs that are dead, nor where
+    /// a check has found damage.
     pub(crate) async fn locate(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
+        let mut found = self.locate_any(ids).await?;
+        self.leave_out_distrusted(&mut found);
+        Ok(found)
+    }
+
+    async fn locate_any(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
         let mut found = self.look_up(ids).await?;
         let rounds = self.rounds();
         for places in &mut found {
             places.retain(|place| !rounds.is_dead(&place.pack));
         }
-        self.leave_out_distrusted(&mut found);
+        Ok(found)
+    }
+
+    /// Finds places as [`locate_with_refresh`](Self::locate_with_refresh) does, and after them
+    /// those where a check has found damage: to be tried last.
+    pub(crate) async fn locate_to_read(&self, ids: &[ChunkId]) -> Result<Vec<Vec<Location>>> {
+        let mut found = self.locate_with_refresh(ids).await?;
+        if self.distrusts_any() {
+            let any = self.locate_any(ids).await?;
+            for (places, mut any) in found.iter_mut().zip(any) {
+                any.retain(|place| !places.contains(place));
+                places.extend(any);
+            }
+        }
         Ok(found)
     }
 

@@ -80,8 +80,8 @@ impl Writer {
         self.0.token
     }
 
-    /// Tells whether all these packs can still be referred to: in a segment of the store and not
-    /// condemned by a round of prune, or waiting here for upload.
+    /// Tells whether all these packs can still be referred to: in a segment of the store, not
+    /// condemned by a round of prune and not named by a damage record, or waiting here for upload.
     ///
     /// Those that can are taken for referred to from now on, see [`keep_up`](Self::keep_up).
     pub async fn packs_present(&self, packs: &[PackId]) -> Result<bool> {
@@ -94,7 +94,8 @@ impl Writer {
         let store = &self.0.store;
         let found =
             store.has_packs(&rest) || store.refresh_index().await? && store.has_packs(&rest);
-        Ok(found && rest.iter().all(|pack| self.references().admit(pack)))
+        let whole = |pack: &PackId| !store.is_damaged(pack) && self.references().admit(pack);
+        Ok(found && rest.iter().all(whole))
     }
 
     /// Begins to gather content; blocks of two gatherers are never mixed.

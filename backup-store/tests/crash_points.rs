@@ -12,9 +12,6 @@ use harness::run;
 use harness::scenario::Scenario;
 use harness::world::Template;
 
-/// Seeds of the ordinary tests, per scenario.
-const SEEDS: u64 = 10;
-
 fn play(scenario: Scenario, seeds: std::ops::Range<u64>) -> (Figures, Vec<Failure>) {
     run(async {
         let template = Template::new().await;
@@ -32,7 +29,7 @@ fn play(scenario: Scenario, seeds: std::ops::Range<u64>) -> (Figures, Vec<Failur
 
 /// Every boundary of every seed, in all ways as the seeds go round.
 fn nothing_is_lost(scenario: Scenario) {
-    let (figures, failures) = play(scenario, 0..SEEDS);
+    let (figures, failures) = play(scenario, 0..scenario.seeds());
     println!("{scenario:?}: {figures:?}");
     let shown: Vec<String> = failures.iter().map(Failure::to_string).collect();
     assert!(failures.is_empty(), "{}", shown.join("\n"));
@@ -40,6 +37,9 @@ fn nothing_is_lost(scenario: Scenario) {
     let ways: BTreeSet<Way> = figures.by_way.keys().copied().collect();
     assert_eq!(ways, BTreeSet::from(Way::ALL), "every way was tried");
     let journal = scenario != Scenario::Copy;
+    for deed in scenario.deeds() {
+        assert!(figures.deeds.contains(deed), "{deed:?} never happened");
+    }
     assert_eq!(
         figures.resumed > 0,
         journal,
@@ -77,12 +77,22 @@ fn a_resumed_backup_survives_every_boundary() {
     nothing_is_lost(Scenario::Resume);
 }
 
+#[test]
+fn a_prune_beside_a_writer_survives_every_boundary() {
+    nothing_is_lost(Scenario::Prune);
+}
+
+#[test]
+fn a_compaction_survives_every_boundary() {
+    nothing_is_lost(Scenario::Compaction);
+}
+
 /// Plays points until one fails.
-async fn first_failure(figures: &mut Figures) -> Option<Failure> {
+async fn first_failure(scenarios: &[Scenario], figures: &mut Figures) -> Option<Failure> {
     let template = Template::new().await;
-    for seed in 0..SEEDS {
-        for scenario in Scenario::ALL {
-            if let Err(failure) = sweep(&template, scenario, seed, 1, figures).await {
+    for seed in 0..6 {
+        for scenario in scenarios {
+            if let Err(failure) = sweep(&template, *scenario, seed, 1, figures).await {
                 return Some(failure);
             }
         }
@@ -92,10 +102,13 @@ async fn first_failure(figures: &mut Figures) -> Option<Failure> {
 
 #[test]
 fn the_harness_notices_every_broken_rule() {
-    for mutant in Mutant::ALL {
+    let crashes = Mutant::OF_CRASHES.map(|mutant| (mutant, &Scenario::ALL[..]));
+    let upkeep = [Scenario::Prune, Scenario::Compaction];
+    let upkeep = Mutant::OF_UPKEEP.map(|mutant| (mutant, &upkeep[..]));
+    for (mutant, scenarios) in crashes.into_iter().chain(upkeep) {
         let mut figures = Figures::default();
         let broken = mutant.activate();
-        let failure = run(first_failure(&mut figures));
+        let failure = run(first_failure(scenarios, &mut figures));
         drop(broken);
         let points = figures.points;
         let failure = failure.unwrap_or_else(|| panic!("{mutant:?} survived {points} points"));

@@ -24,7 +24,7 @@ pub const STORED: &[(&str, &[&str])] = &[
             "recovery code",
         ],
     ),
-    ("store_local", &["distrusted places", "memory of samples"]),
+    ("store_local", &["memory of snapshots", "memory of samples"]),
     ("store_name", &["object name"]),
     ("store_node", &["tree node"]),
     ("store_object", &["small object"]),
@@ -35,7 +35,15 @@ pub const STORED: &[(&str, &[&str])] = &[
     ("store_recipe", &["recipe"]),
     (
         "store_round",
-        &["plan", "verdict", "done", "ack", "broken lease", "lease"],
+        &[
+            "plan",
+            "verdict",
+            "done",
+            "ack",
+            "broken lease",
+            "lease",
+            "damage record",
+        ],
     ),
     ("store_slot", &["slot"]),
 ];

@@ -74,8 +74,8 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "quick-xml",
-        &["m365-ews", "m365-simulator"],
-        "only EWS speaks XML",
+        &["m365-ews", "m365-simulator", "m365-auth"],
+        "only EWS speaks XML, and recordings scrub it",
     ),
     ("axum", &[], "the simulator routes by itself"),
     ("ring", &[], "one TLS provider"),

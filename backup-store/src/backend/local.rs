@@ -171,10 +171,8 @@ fn put_new_file(root: &Path, path: &Path, source: &Path) -> io::Result<Option<Pu
             Err(_) => {}
         }
     }
-    let mut source = match File::open(source) {
-        Ok(source) => source,
-        // Not of this machine, or not a file that anyone can read.
-        Err(_) => return Ok(None),
+    let Ok(mut source) = File::open(source) else {
+        return Ok(None); // Not of this machine, or not a file that anyone can read.
     };
     put_staged(root, path, |mut file| {
         io::copy(&mut source, &mut file).map(drop)

@@ -12,7 +12,7 @@ use crate::pack::{HEADER, PackSealer};
 use crate::{Error, PackId, Result, Store};
 
 /// Sealed bytes that are read and verified at once, if a block is not larger by itself.
-const RANGE_BYTES: u64 = 4 << 20;
+const RANGE_BYTES: u64 = 2 << 20;
 /// Packs that are read at once at most, whatever the machine: each holds a range in memory.
 const PACKS_AT_ONCE: usize = 8;
 

@@ -71,9 +71,12 @@ impl Checker<'_> {
     async fn chunk(&mut self, chunk: &ChunkId, places: &[Location]) -> Vec<ProblemNumber> {
         self.needed.extend(places.iter().map(|place| place.pack));
         if places.is_empty() {
-            let number = self
-                .findings
-                .note(format!("chunk {chunk}"), "not in the index");
+            let cause = if self.store.distrusts_any() {
+                "in no place that can be relied on"
+            } else {
+                "not in the index"
+            };
+            let number = self.findings.note(format!("chunk {chunk}"), cause);
             return number.into_iter().collect();
         }
         let mut lost = Vec::new();

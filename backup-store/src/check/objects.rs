@@ -6,6 +6,7 @@ use crate::pack::pack_id;
 use crate::rounds::parse_round_name;
 use crate::seal::ObjectKind;
 use crate::slots::parse_slot_name;
+use crate::store::is_damage_name;
 use crate::{LeaseId, ObjectInfo, ObjectName, Result, RunId};
 
 /// What a name says that an object is.
@@ -89,9 +90,10 @@ fn named(name: &ObjectName) -> Named {
         "acks" if pair(&id, &number) => Named::Sealed(ObjectKind::Ack),
         "gc" => match parse_round_name(name) {
             Some((_, part)) => Named::Sealed(part.kind()),
+            None if is_damage_name(name) => Named::Sealed(ObjectKind::Damage),
             None => Named::Foreign,
         },
-        "probe" => known(pair(&id, &number)),
+        "probe" => known(pair(&id, &|rest| rest == "prune" || number(rest))),
         "breaks" if id(rest) => Named::Sealed(ObjectKind::BrokenLease),
         "leases" if rest.parse::<LeaseId>().is_ok() => Named::Sealed(ObjectKind::Lease),
         _ => Named::Foreign,
@@ -119,6 +121,7 @@ mod tests {
             format!("snaps/{id}.12"),
             format!("runs/{id}.{id}"),
             format!("probe/{id}.2"),
+            format!("probe/{id}.prune"),
         ];
         for name in ours {
             assert_eq!(named(name.clone()), Named::Known, "{name}");
@@ -127,6 +130,7 @@ mod tests {
             (format!("leases/{id}"), ObjectKind::Lease),
             (format!("acks/{id}.4"), ObjectKind::Ack),
             ("gc/7.verdict".to_owned(), ObjectKind::Verdict),
+            (format!("gc/{id}.damage"), ObjectKind::Damage),
             (format!("breaks/{id}"), ObjectKind::BrokenLease),
         ];
         for (name, kind) in sealed {
@@ -139,6 +143,7 @@ mod tests {
             "segments/1".to_owned(),
             format!("snaps/{id}"),
             "gc/7.sweep".to_owned(),
+            "gc/7.damage".to_owned(),
             format!("leases/{id}0"),
         ];
         for name in foreign {

@@ -98,6 +98,34 @@ impl BadPlaces {
         self.packs.is_empty() && self.blocks.is_empty()
     }
 
+    /// Adds other places.
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.packs.extend(others.packs);
+        self.tables.extend(others.tables);
+        self.blocks.extend(others.blocks);
+    }
+
+    /// Returns the packs and blocks among these that others do not hold; a pack whose table is
+    /// damaged counts as a whole.
+    pub(crate) fn without(&self, others: &Self) -> Self {
+        let packs: BTreeSet<_> = self.packs.union(&self.tables).copied().collect();
+        let packs = &packs - &others.packs;
+        let known = |pack: &PackId| packs.contains(pack) || others.packs.contains(pack);
+        let blocks = self.blocks.difference(&others.blocks);
+        let blocks = blocks.filter(|(pack, _)| !known(pack)).copied().collect();
+        Self {
+            packs,
+            blocks,
+            ..Self::default()
+        }
+    }
+
+    /// Tells whether a pack is bad as a whole or in part.
+    pub(crate) fn names(&self, pack: &PackId) -> bool {
+        let mut blocks = self.blocks.range((*pack, 0)..=(*pack, u32::MAX));
+        self.packs.contains(pack) || blocks.next().is_some()
+    }
+
     /// Tells whether a chunk cannot be read at a place.
     pub(crate) fn holds(&self, place: &Location) -> bool {
         self.packs.contains(&place.pack) || self.blocks.contains(&(place.pack, place.block))

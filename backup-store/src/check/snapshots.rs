@@ -9,9 +9,10 @@ use super::Checker;
 use super::report::{CheckPhase, chain};
 use super::trees::{Subject, TreeKind};
 use crate::catalog::{Outcome, ResourceId, RunRecord, Snapshot};
-use crate::rounds::Rounds;
+use crate::rounds::{Rounds, parse_round_name};
 use crate::seal::ObjectKind;
 use crate::slots::{Slot, SlotRecord, parse_slot_name};
+use crate::store::Seen;
 use crate::{ErrorKind, LeaseId, ObjectInfo, ObjectName, Result, SnapshotId};
 
 /// What the sets hold, for what can be judged only when all are read.
@@ -40,7 +41,9 @@ impl Checker<'_> {
         let backend = self.store.backend();
         let listed = backend.list("snaps/").await?;
         // Where rounds of prune have removed snapshots, gaps are no damage.
-        let pruned = !backend.list("gc/").await?.is_empty();
+        let rounds = backend.list("gc/").await?;
+        let mut rounds = rounds.iter().map(|info| parse_round_name(&info.name));
+        let pruned = rounds.any(|round| round.is_some());
         let total = Some(listed.len() as u64);
         let mut found = Found {
             rounds: self.rounds().await,
@@ -60,6 +63,9 @@ impl Checker<'_> {
                 }
             }
         }
+        if let Some(rounds) = found.rounds.clone() {
+            self.older_than_seen(&rounds).await?;
+        }
         for info in backend.list("runs/").await? {
             if let Err(cause) = self.run(&info.name, &found, pruned).await {
                 self.findings
@@ -70,6 +76,16 @@ impl Checker<'_> {
     }
 
     /// Reads what rounds of prune have forgotten.
+    /// Notes what this machine has seen in the store and is there no more.
+    async fn older_than_seen(&mut self, rounds: &Rounds) -> Result<()> {
+        let slots = self.store.list_slots().await?;
+        let seen = Seen::in_slots(self.store, &slots);
+        for older in self.store.compare_with_memory(&seen, rounds).await? {
+            self.findings.note(older.object, older.cause);
+        }
+        Ok(())
+    }
+
     async fn rounds(&mut self) -> Option<Arc<Rounds>> {
         match self.store.read_rounds().await {
             Ok(rounds) => Some(rounds),

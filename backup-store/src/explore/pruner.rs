@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use super::search::Coverage;
 use super::world::{Chunks, Pack, SlotBody, World, pack_of_segment};
 use crate::id::{LeaseId, PackId};
-use crate::mutation::{Mutant, is_active};
-use crate::prune::decide::{PackSeen, Place, Policy, Rescue, Survey, choose_copies, rescue};
+use crate::mutant::{Mutant, mutated};
+use crate::prune::decide::{
+    Condition, PackSeen, Place, Policy, Rescue, Survey, choose_copies, rescue,
+};
 use crate::prune::machine::{Effect, Garbage, Pruner, Seen};
 use crate::rounds::{Plan, Rounds};
 
@@ -45,7 +47,7 @@ impl PrunerActor {
         let (label, seen) = match self.machine.next() {
             Effect::ReadRounds => ("reads rounds", Seen::Rounds(world.rounds())),
             Effect::Survey { forget } => {
-                if is_active(Mutant::ForgetAtOnce) {
+                if mutated(Mutant::ForgetAtOnce) {
                     let forgotten = |body: &SlotBody| matches!(body, SlotBody::Set(id, _) if forget.contains(id));
                     world.slots.retain(|_, body| !forgotten(body));
                 }
@@ -171,6 +173,7 @@ fn survey(world: &World, rounds: &Rounds, marked: Chunks) -> Survey {
         stored: 1,
         total: pack.chunks.count_ones().into(),
         live: live.get(id).copied().unwrap_or_default(),
+        condition: Condition::Whole,
         lease: Some(pack.lease),
     });
     Survey {

@@ -8,7 +8,7 @@ use super::search::{Coverage, Found, Search, State};
 use super::world::{SlotBody, World};
 use super::writer::{Script, WriterActor};
 use crate::id::{LeaseId, PackId, SnapshotId};
-use crate::mutation::{Mutant, activate};
+use crate::mutant::Mutant;
 use crate::prune::decide::{Fencing, Policy};
 use crate::rounds::{Plan, RoundNumber};
 
@@ -252,28 +252,14 @@ fn no_order_of_effects_loses_anything_with_more_going_wrong() {
 
 #[test]
 fn every_broken_rule_is_caught() {
-    let mutants = [
-        Mutant::CommitRecordThenSnapshot,
-        Mutant::NoSecondMark,
-        Mutant::LeasesBeforePlan,
-        Mutant::PlansBeforeLease,
-        Mutant::SnapshotsBeforeFences,
-        Mutant::FenceByTimeout,
-        Mutant::LeasesIgnored,
-        Mutant::ForgetAtOnce,
-        Mutant::ParentFromCache,
-        Mutant::NoDeadIds,
-        Mutant::NoVerdict,
-        Mutant::DishonestPutIfAbsent,
-    ];
     let mut survivors = Vec::new();
-    for mutant in mutants {
-        activate(Some(mutant));
+    for mutant in Mutant::OF_ROUNDS {
+        let broken = mutant.activate();
         let caught = scenarios(false).into_iter().find_map(|scenario| {
             let found = scenario.run(5_000_000);
             found.loss.map(|loss| (scenario.name, found.states, loss))
         });
-        activate(None);
+        drop(broken);
         match caught {
             Some((scenario, states, loss)) => {
                 let loss = loss.lines().next().unwrap_or_default();

@@ -7,7 +7,7 @@ use super::pruner::put_pack;
 use super::search::Coverage;
 use super::world::{Chunks, ELSEWHERE, Late, Pack, SlotBody, World};
 use crate::id::{LeaseId, PackId, SnapshotId};
-use crate::mutation::{Mutant, is_active};
+use crate::mutant::{Mutant, mutated};
 use crate::rounds::{RoundNumber, Rounds};
 use crate::writer::rules::{
     BeginStep, CatchUp, Closed, References, SlotAnswer, SlotOrder, begin_order,
@@ -324,7 +324,7 @@ impl WriterActor {
 
     fn publish(&mut self, world: &mut World, coverage: &mut Coverage) -> &'static str {
         let (id, content) = self.snapshot();
-        let body = if is_active(Mutant::CommitRecordThenSnapshot) {
+        let body = if mutated(Mutant::CommitRecordThenSnapshot) {
             SlotBody::Closing
         } else {
             SlotBody::Set(id, content)

@@ -20,7 +20,7 @@ use crate::pack::layout::{
     Table, TablePlace, decode_frame_entry, encode_frame_entry, unpack_block,
 };
 use crate::pack::{pack_id, pack_name};
-use crate::rounds::records::{Ack, BrokenLease, Done, Plan, Verdict};
+use crate::rounds::records::{Ack, BrokenLease, Damage, Done, Plan, Verdict};
 use crate::rounds::{ack_name, parse_ack_name, parse_round_name, round_name};
 use crate::seal::unpack;
 use crate::slots::{Slot, parse_slot_name, slot_name};
@@ -72,8 +72,9 @@ pub const PARSERS: &[(&str, Parser)] = &[
         text(bytes)?.parse::<RecoveryCode>().map(|_| bytes.to_vec())
     }),
     ("object name", object_name),
-    ("distrusted places", |bytes| {
-        crate::store::distrust::parse_again(bytes)
+    ("damage record", |bytes| Ok(Damage::decode(bytes)?.encode())),
+    ("memory of snapshots", |bytes| {
+        crate::store::remembered::parse_again(bytes)
     }),
     ("memory of samples", |bytes| {
         crate::check::memory::parse_again(bytes)

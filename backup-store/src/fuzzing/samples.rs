@@ -2,11 +2,12 @@
 
 use super::parsers::{EPOCH_PLACE, PACK, SLOT_PLACE, STORE, root};
 use crate::backend::Capabilities;
+use crate::check::BadPlaces;
 use crate::codec::Encoder;
 use crate::content::recipe::{Recipe, Step};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, LeaseId};
+use crate::id::{ChunkId, LeaseId, PackId};
 use crate::index::filter::Shard;
 use crate::index::layout::{BlockEntry, Directory, Trailer, encode_entry};
 use crate::keys::config::Config;
@@ -18,7 +19,7 @@ use crate::keys::{KEY_LENGTH, StableKeys};
 use crate::pack::layout::{BlockEntry as TableEntry, Table, TablePlace, encode_frame_entry};
 use crate::pack::{Location, PackKind};
 use crate::rounds::RoundNumber;
-use crate::rounds::records::{Ack, BrokenLease, Done, Plan, Verdict};
+use crate::rounds::records::{Ack, BrokenLease, Damage, Done, Plan, Verdict};
 use crate::seal::{compress, payload};
 use crate::slots::Slot;
 use crate::time::Timestamp;
@@ -148,6 +149,11 @@ fn rounds() -> Vec<Sample> {
         at: Timestamp::EPOCH,
         reason: "the machine is gone".to_owned(),
     };
+    let damage = Damage::of(&BadPlaces {
+        packs: [PACK].into(),
+        blocks: [(PackId::from_bytes([6; 16]), 3)].into(),
+        ..BadPlaces::default()
+    });
     let json = format!(r#"{{"lease":"{lease}","run":"{lease}","adopts":["{lease}"]}}"#);
     vec![
         ("plan", plan.encode()),
@@ -156,6 +162,7 @@ fn rounds() -> Vec<Sample> {
         ("ack", Ack { lease, round }.encode()),
         ("broken lease", broken.encode()),
         ("lease", json.into_bytes()),
+        ("damage record", damage.encode()),
     ]
 }
 
@@ -208,11 +215,17 @@ fn keys() -> Result<Vec<Sample>> {
 
 /// What is kept on the local disk, sealed.
 fn local() -> Vec<Sample> {
-    let mut distrusted = Encoder::new();
-    distrusted.list(&[PACK], |encoder, pack| encoder.raw(pack.as_bytes()));
-    distrusted.list(&[3u64], |encoder, block| {
-        encoder.raw(PACK.as_bytes());
-        encoder.varint(*block);
+    let mut seen = Encoder::new();
+    seen.byte(1);
+    seen.varint(2);
+    seen.list(&["outlook:1"], |encoder, resource| {
+        encoder.text(resource);
+        encoder.varint(3);
+        encoder.varint(300);
+        encoder.raw(&[7; 32]);
+        encoder.raw(&[1; 16]);
+        encoder.raw(&[2; 16]);
+        encoder.varint(5);
     });
     let mut memory = Encoder::new();
     memory.byte(1);
@@ -223,7 +236,7 @@ fn local() -> Vec<Sample> {
         encoder.option(Some(-5), |encoder, time| encoder.signed(time));
     });
     vec![
-        ("distrusted places", distrusted.finish()),
+        ("memory of snapshots", seen.finish()),
         ("memory of samples", memory.finish()),
     ]
 }

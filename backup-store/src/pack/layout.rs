@@ -135,7 +135,9 @@ impl Payload {
                 let words = format!("block of {} bytes: too large", block.plain.len());
                 Error::new(crate::ErrorKind::TooLarge, words)
             })?;
-        let compressed = match is_noise(&block.plain) {
+        // Among chunks that were gathered, one that compresses may lie between the samples.
+        let noise = block.chunks.len() == 1 && is_noise(&block.plain);
+        let compressed = match noise {
             true => None,
             false => compress(&block.plain)?,
         };

@@ -7,9 +7,9 @@ const WINDOWS: usize = 16;
 const WINDOW: usize = 2048;
 /// The most that the squares of the counts of a window may add up to: a tenth above what is expected
 /// of noise, which a compressor of single bytes would make shorter by 1 %.
-const LIMIT: u32 = {
+const LIMIT: usize = {
     let expected = WINDOW + WINDOW * (WINDOW - 1) / 256;
-    (expected + expected / 10) as u32
+    expected + expected / 10
 };
 
 /// Tells whether every window of a block looks like noise, as what is compressed or encrypted does.
@@ -25,11 +25,11 @@ pub(crate) fn is_noise(bytes: &[u8]) -> bool {
 
 /// Tells whether all bytes are about equally frequent.
 fn is_flat(window: &[u8]) -> bool {
-    let mut counts = [0u32; 256];
+    let mut counts = [0usize; 256];
     for byte in window {
         counts[usize::from(*byte)] += 1;
     }
-    counts.iter().map(|count| count * count).sum::<u32>() <= LIMIT
+    counts.iter().map(|count| count * count).sum::<usize>() <= LIMIT
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ const KEPT_BLOCKS: usize = 256;
 const KEPT_HEADERS: usize = 4096;
 /// Blocks that can be read at the same time.
 const TURNS: usize = 64;
-/// Longest range that is read at once.
-const RANGE_LIMIT: u64 = 8 * 1024 * 1024;
+/// Longest range that is read at once, and the most that its blocks may inflate to.
+const RANGE_LIMIT: u64 = 4 * 1024 * 1024;
 /// Bytes of ranges that are read and opened at the same time, in units of [`SHARE`].
 const SHARES: usize = 256;
 const SHARE: u64 = 64 * 1024;
@@ -213,15 +213,15 @@ fn contiguous(first: &Location, next: &[Location]) -> Vec<Location> {
     let mut run = vec![*first];
     let mut end = first.offset + u64::from(first.sealed);
     let mut last = first.block;
-    let mut inflated = first.plain as usize;
+    let mut inflated = u64::from(first.plain);
     for place in next {
         if (place.pack, place.block) == (first.pack, last) {
             continue;
         }
         let length = end + u64::from(place.sealed) - first.offset;
-        inflated += place.plain as usize;
+        inflated += u64::from(place.plain);
         let follows = place.pack == first.pack && place.offset == end;
-        if !follows || length > RANGE_LIMIT || inflated > KEPT_BYTES / 2 {
+        if !follows || length > RANGE_LIMIT || inflated > RANGE_LIMIT {
             break;
         }
         run.push(*place);

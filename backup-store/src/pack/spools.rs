@@ -15,6 +15,7 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, LeaseId, PackId};
 use crate::keys::Keys;
+use crate::mutant::{Mutant, mutated};
 
 /// Age at which an open pack is closed at the next commit.
 pub(crate) const CLOSE_AFTER: Duration = Duration::from_secs(30);
@@ -158,6 +159,9 @@ impl Spools {
 
     /// Makes durable what those of `packs` hold that are still here.
     pub(crate) fn sync(&self, packs: &HashSet<PackId>) -> Result<()> {
+        if mutated(Mutant::SyncLeftOut) {
+            return Ok(());
+        }
         let mut here: Vec<_> = {
             let state = self.lock();
             packs

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::backend::ObjectName;
 use crate::id::{LeaseId, PackId, SnapshotId};
-use crate::mutation::{Mutant, is_active};
+use crate::mutant::{Mutant, mutated};
 use crate::rounds::{Done, Plan, Rounds, SlotSet, Verdict};
 
 /// What the caller asks of a round.
@@ -32,7 +32,7 @@ pub(crate) enum Fencing {
 
 impl Policy {
     pub(crate) fn may_fence(&self, lease: &LeaseId) -> bool {
-        (self.put_if_absent || is_active(Mutant::DishonestPutIfAbsent))
+        (self.put_if_absent || mutated(Mutant::DishonestPutIfAbsent))
             && match &self.fencing {
                 Fencing::None => false,
                 Fencing::These(leases) => leases.contains(lease),
@@ -85,8 +85,21 @@ pub(crate) struct PackSeen {
     /// Bytes of its chunks, inflated, and those of them for which it is needed.
     pub(crate) total: u64,
     pub(crate) live: u64,
+    pub(crate) condition: Condition,
     /// The lease under which it was opened; unknown where nothing depends on it.
     pub(crate) lease: Option<LeaseId>,
+}
+
+/// What damage records say of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Condition {
+    /// Nothing.
+    #[default]
+    Whole,
+    /// Part of it is damaged; what is needed of that has another copy.
+    Damaged,
+    /// Something that is needed lies in what is damaged, and nowhere else: it cannot be copied.
+    Stuck,
 }
 
 /// A segment object.
@@ -132,10 +145,16 @@ fn is_abandoned(survey: &Survey, pack: &PackSeen) -> bool {
     has_ended(&survey.slots, &lease) && !adopted.any(|adopted| *adopted == lease)
 }
 
-/// Tells whether so little of a pack is needed that it is worth repacking.
+/// Tells whether so little of a pack is needed that it is worth repacking; a damaged one always is,
+/// if that can be done.
 pub(crate) fn is_wasteful(pack: &PackSeen, below_percent: u8) -> bool {
     let (live, total) = (u128::from(pack.live), u128::from(pack.total));
-    pack.live > 0 && live * 100 < total * u128::from(below_percent)
+    let little = match pack.condition {
+        Condition::Whole => live * 100 < total * u128::from(below_percent),
+        Condition::Damaged => below_percent > 0,
+        Condition::Stuck => false,
+    };
+    pack.live > 0 && little
 }
 
 /// Decides what to condemn.
@@ -222,7 +241,7 @@ pub(crate) fn rescue<'a>(
 
 /// Decides what exactly is deleted.
 pub(crate) fn verdict(plan: &Plan, done: &Done, slots: &SlotsSeen, rescue: &Rescue) -> Verdict {
-    let packs: BTreeSet<_> = if is_active(Mutant::NoSecondMark) {
+    let packs: BTreeSet<_> = if mutated(Mutant::NoSecondMark) {
         plan.packs.clone()
     } else {
         plan.packs.difference(&rescue.rescued).copied().collect()
@@ -277,7 +296,7 @@ fn emptied_slots(
 pub(crate) fn done(before: &Done, verdict: &Verdict) -> Done {
     let mut done = before.clone();
     done.round = verdict.round;
-    if !is_active(Mutant::NoDeadIds) {
+    if !mutated(Mutant::NoDeadIds) {
         done.dead.extend(&verdict.packs);
     }
     done.forgotten.clone_from(&verdict.left);

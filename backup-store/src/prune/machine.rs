@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::decide::{self, Intent, LeaseSeen, Policy, Rescue, SlotsSeen, Standing, Survey};
 use crate::backend::ObjectName;
 use crate::id::{LeaseId, PackId, SnapshotId};
-use crate::mutation::{Mutant, is_active};
+use crate::mutant::{Mutant, mutated};
 use crate::rounds::{Done, Plan, Rounds, Verdict};
 
 /// One thing to do in the store.
@@ -196,7 +196,7 @@ impl Pruner {
             (Phase::ListAgain(plan), Seen::Slots(slots)) => self.listed(plan, slots),
             (Phase::MarkAgain(plan, slots), Seen::Rescue(rescue)) => {
                 let verdict = decide::verdict(&plan, &self.rounds.done, &slots, &rescue);
-                if is_active(Mutant::NoVerdict) {
+                if mutated(Mutant::NoVerdict) {
                     sweep(verdict, 0)
                 } else {
                     Phase::Judge(verdict)
@@ -225,7 +225,7 @@ impl Pruner {
 
     fn surveyed(&mut self, survey: Survey) -> Phase {
         let intent = decide::intend(&self.policy, &self.rounds, &survey);
-        if is_active(Mutant::LeasesBeforePlan) {
+        if mutated(Mutant::LeasesBeforePlan) {
             self.early_leases = Some(survey.leases);
         }
         if !intent.worthwhile {
@@ -239,7 +239,7 @@ impl Pruner {
 
     /// The round has its plan: now the leases are listed that may not know it.
     fn planned(&mut self, plan: Plan) -> Phase {
-        if is_active(Mutant::LeasesIgnored) || is_active(Mutant::SnapshotsBeforeFences) {
+        if mutated(Mutant::LeasesIgnored) || mutated(Mutant::SnapshotsBeforeFences) {
             return Phase::ListAgain(plan);
         }
         match self.early_leases.take() {
@@ -257,7 +257,7 @@ impl Pruner {
         let live: Vec<_> = leases.iter().filter_map(live).collect();
         let kept = live.iter().map(|(lease, _)| *lease);
         let kept: BTreeSet<_> = kept.filter(|lease| !self.policy.may_fence(lease)).collect();
-        if is_active(Mutant::FenceByTimeout) {
+        if mutated(Mutant::FenceByTimeout) {
             return self.settled(plan);
         }
         if !kept.is_empty() {
@@ -287,7 +287,7 @@ impl Pruner {
     }
 
     fn listed(&mut self, plan: Plan, slots: SlotsSeen) -> Phase {
-        if is_active(Mutant::SnapshotsBeforeFences) && self.early_slots.is_none() {
+        if mutated(Mutant::SnapshotsBeforeFences) && self.early_slots.is_none() {
             self.early_slots = Some(slots);
             return Phase::Settle(plan);
         }

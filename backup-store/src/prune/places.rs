@@ -6,7 +6,7 @@
 //! *Units and limits*: a few thousand entries of each segment; the packs of those chunks that lie in
 //! several.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
@@ -19,6 +19,7 @@ use crate::id::PackId;
 use crate::index::file::{Part, SegmentFile};
 use crate::index::layout::{Entry, decode_block, order};
 use crate::index::sealing::{segment_id, segment_name};
+use crate::mutant::{Mutant, mutated};
 use crate::offload::offload;
 use crate::store::{BLOCK_GROUP, Store};
 
@@ -63,6 +64,9 @@ impl Segments {
             seen.push(one);
             files.push(Arc::new(file));
         }
+        // After the packs and segments: a copy that was stored because a record says that another
+        // is damaged is then never seen without that record.
+        store.refresh_damage().await?;
         Ok(Self { seen, files })
     }
 
@@ -184,12 +188,15 @@ pub(super) struct Places {
     pub(super) alone: BTreeMap<PackId, u64>,
     /// Marked chunks that lie in several packs: the packs, and the length.
     pub(super) several: Vec<(Vec<PackId>, u64)>,
+    /// Packs with a marked chunk that lies where a check has found damage, and nowhere else.
+    pub(super) stuck: BTreeSet<PackId>,
     /// How many marked chunks lie in no pack.
     pub(super) missing: u64,
 }
 
 impl Places {
-    /// Finds the marked chunks in `packs`; what other packs hold does not count.
+    /// Finds the marked chunks in `packs`; what other packs hold does not count. A copy where a
+    /// check has found damage counts only where there is no other; then every such copy does.
     pub(super) async fn find(
         store: &Store,
         marks: &Marks,
@@ -201,11 +208,18 @@ impl Places {
         let mut alone: HashMap<PackId, u64> = HashMap::new();
         let mut places = Self::default();
         let mut marks = marks.in_order();
+        let damaged = store.distrusted_places();
         let visit = |same: &[Entry]| {
-            let mut holders: Vec<PackId> = Vec::new();
+            let (mut whole, mut bad): (Vec<PackId>, Vec<PackId>) = Default::default();
             for (_, place) in same {
                 if there.contains(&place.pack) {
                     *totals.entry(place.pack).or_default() += u64::from(place.length);
+                    let trusted = mutated(Mutant::DamagedCopyCounts);
+                    let holders = if damaged.holds(place) && !trusted {
+                        &mut bad
+                    } else {
+                        &mut whole
+                    };
                     if !holders.contains(&place.pack) {
                         holders.push(place.pack);
                     }
@@ -215,11 +229,18 @@ impl Places {
                 return;
             };
             let length = u64::from(place.length);
-            match &holders[..] {
-                [] => {}
-                _ if !marks.is_found(id) => {}
+            if whole.is_empty() && bad.is_empty() || !marks.is_found(id) {
+                return;
+            }
+            match &whole[..] {
+                [] => {
+                    for pack in bad {
+                        *alone.entry(pack).or_default() += length;
+                        places.stuck.insert(pack);
+                    }
+                }
                 [pack] => *alone.entry(*pack).or_default() += length,
-                _ => places.several.push((holders, length)),
+                _ => places.several.push((whole, length)),
             }
         };
         segments.each(store, visit).await?;

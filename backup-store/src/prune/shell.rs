@@ -514,6 +514,8 @@ impl Store {
     /// *Errors*: [`ErrorKind::PermissionDenied`] when objects may not be deleted;
     /// [`ErrorKind::Unsupported`] when the backend does not list what was put, or honours no
     /// create-only put and the caller does not declare to be the only prune;
+    /// [`ErrorKind::RolledBack`] when the store is older than what this machine has seen of it: what
+    /// was taken away would be lost for good;
     /// [`ErrorKind::Damaged`], [`ErrorKind::Missing`] when it cannot be told what is needed.
     ///
     /// *Cancel safety*: may be dropped at any time; the next call goes on.
@@ -522,6 +524,9 @@ impl Store {
         options: &PruneOptions,
         progress: &(dyn Fn(PruneProgress) + Sync),
     ) -> Result<PruneReport> {
+        let slots = self.list_slots().await?;
+        self.refuse_older(&slots, &*self.read_rounds().await?)
+            .await?;
         let mut put_if_absent = self.put_if_absent();
         if !options.dry_run {
             self.check_deletion().await?;

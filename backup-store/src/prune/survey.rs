@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::decide::{PackSeen, Place, Rescue, Survey, choose_copies, rescue};
+use super::decide::{Condition, PackSeen, Place, Rescue, Survey, choose_copies, rescue};
 use super::machine::Seen;
 use super::places::{Places, Segments};
 use super::report::PrunePhase;
@@ -29,6 +29,7 @@ impl Shell<'_> {
             .filter(|pack| !rounds.is_dead(pack))
             .copied()
             .collect();
+        let damaged = self.store.distrusted_places();
         let places = Places::find(self.store, &self.marks, &segments, &alive).await?;
         self.refuse_missing(&places)?;
         let mut live = places.alone;
@@ -38,6 +39,13 @@ impl Shell<'_> {
             stored: self.sizes.0.get(id).copied().unwrap_or_default(),
             total: places.totals.get(id).copied().unwrap_or_default(),
             live: live.get(id).copied().unwrap_or_default(),
+            condition: if places.stuck.contains(id) {
+                Condition::Stuck
+            } else if damaged.names(id) {
+                Condition::Damaged
+            } else {
+                Condition::Whole
+            },
             lease: None,
         };
         let mut packs: Vec<PackSeen> = listed.iter().map(seen).collect();
@@ -83,7 +91,10 @@ impl Shell<'_> {
         for (packs, _) in &places.several {
             rescued.extend(rescue(packs, place));
         }
-        self.report.rescued = self.sizes.amount(&rescued);
+        // One call may see more than one round.
+        let again = self.sizes.amount(&rescued);
+        self.report.rescued.packs += again.packs;
+        self.report.rescued.bytes += again.bytes;
         self.report.forgotten.extend(&plan.forget);
         Ok(Seen::Rescue(Rescue {
             rescued,

@@ -38,7 +38,7 @@ impl Row {
         if ids.len() > LOOKUP {
             return Ok(());
         }
-        let mut places = store.locate_with_refresh(&ids).await?.into_iter();
+        let mut places = store.locate_to_read(&ids).await?.into_iter();
         for row in rows {
             row.places = places.by_ref().take(row.chunks.len()).collect();
         }
@@ -55,7 +55,7 @@ impl Row {
         };
         if self.places.is_empty() {
             let ids = &rest[..rest.len().min(LOOKUP)];
-            self.places = store.locate_with_refresh(ids).await?.into();
+            self.places = store.locate_to_read(ids).await?.into();
         }
         let ahead: Vec<Location> = self
             .places

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::rebuild::Rebuilder;
 use super::report::{From, RepairPhase, RepairPlan, RepairProgress, RepairReport, Role, Work};
 use crate::catalog::SnapshotEntry;
-use crate::check::BadPlaces;
 use crate::index::segment::Segment;
 use crate::pack::{PackKind, pack_name};
 use crate::slots::SlotRecord;
@@ -26,8 +25,8 @@ impl Store {
     /// The damaged objects stay where they are until prune removes them, and so do the damaged
     /// snapshots until retention forgets them. The repaired form of the newest snapshot of a
     /// resource is what the next run continues; items in quarantine are tried again by it. So that
-    /// what comes again is stored again, and not taken for known at its damaged place, that place
-    /// is kept in the cache directory: make the next run on the same machine, with one.
+    /// what comes again is stored again, and not taken for known at its damaged place, a damage
+    /// record names that place to the writers and pruners of all machines.
     ///
     /// *Errors*: those of [`Store::begin`], of the backends, and
     /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) when a replica no longer has what it had
@@ -40,7 +39,6 @@ impl Store {
         writer: WriterOptions,
         progress: &(dyn Fn(RepairProgress) + Sync),
     ) -> Result<RepairReport> {
-        self.distrust(plan.work.bad.clone());
         let mut executor = Executor {
             store: self,
             writer: self.begin(writer).await?,
@@ -48,10 +46,11 @@ impl Store {
             report: RepairReport::default(),
             progress,
         };
+        // First: whoever meets a copy that was written because of it then knows of the damage.
+        self.record_damage(&plan.work.bad).await?;
         executor.index(&plan.index).await?;
         executor.chunks().await?;
         executor.publish().await?;
-        self.remember_distrusted().await?;
         let Executor { writer, report, .. } = executor;
         writer.end().await?;
         Ok(report)
@@ -127,13 +126,8 @@ impl Executor<'_> {
         let here = self.work.fetch.iter();
         let here = here.filter(|(_, (from, _))| *from == From::Here);
         let here: Vec<ChunkId> = here.map(|(chunk, _)| *chunk).collect();
-        let places = self.store.locate(&here).await?;
+        let places = self.store.locate_to_read(&here).await?;
         let places: BTreeMap<_, _> = here.into_iter().zip(places).collect();
-        // From here on their packs count as absent, or they would not be stored again.
-        self.store.distrust(BadPlaces {
-            packs: self.work.bad.tables.clone(),
-            ..BadPlaces::default()
-        });
         let mut gatherers = BTreeMap::new();
         for (done, (chunk, (from, role))) in (1..).zip(&self.work.fetch) {
             let bytes = match from {

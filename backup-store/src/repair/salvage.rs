@@ -53,23 +53,18 @@ impl<'a> Salvage<'a> {
             // Blocks of packs with a whole table were read by the check.
             let sure = |place: &Location| !self.bad.tables.contains(&place.pack);
             if !places.iter().any(sure) {
-                all &= self.want(chunk, places, role).await?.is_some();
+                all &= self.want(chunk, role).await?.is_some();
             }
         }
         Ok(all)
     }
 
-    /// Reads a chunk that is in no place to be relied on.
-    async fn want(
-        &self,
-        chunk: &ChunkId,
-        places: &[Location],
-        role: &Role,
-    ) -> Result<Option<Bytes>> {
+    /// Reads a chunk that is in no place to be relied on: here all the same, if that works.
+    async fn want(&self, chunk: &ChunkId, role: &Role) -> Result<Option<Bytes>> {
         if self.lock().lost.contains(chunk) {
             return Ok(None);
         }
-        let here = self.store.read_chunk_at(chunk, places, &[]).await;
+        let here = self.store.read_chunk(chunk).await;
         if let Some(bytes) = damage_is_none(here)? {
             self.note(chunk, From::Here, role, &bytes);
             return Ok(Some(bytes));
@@ -109,7 +104,7 @@ impl NodeSource for Salvage<'_> {
         {
             return Ok(bytes);
         }
-        let wanted = self.want(id, places, &Role::Node).await?;
+        let wanted = self.want(id, &Role::Node).await?;
         wanted.ok_or_else(|| Error::new(ErrorKind::Missing, format!("chunk {id}: nobody has it")))
     }
 }

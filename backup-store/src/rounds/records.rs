@@ -1,4 +1,4 @@
-//! The records of rounds: plan, verdict, done, and the acknowledgements of writers.
+//! The records of rounds: plan, verdict, done, the acknowledgements of writers, and what is damaged.
 //!
 //! *Shape*: every record begins with layout 1. A set of ids is a count and the ids, 16 bytes each,
 //! strictly ascending; a set of slots is a count of leases and, for each in ascending order, its id
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::RoundNumber;
 use crate::backend::ObjectName;
+use crate::check::BadPlaces;
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
 use crate::id::{LeaseId, PackId, SnapshotId};
@@ -201,6 +202,55 @@ impl BrokenLease {
     }
 }
 
+/// `gc/<id>.damage`: where a check has found damage that is not to be relied on. *Shape*: layout,
+/// packs that are damaged as a whole, list of (pack, its damaged blocks), both ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Damage {
+    packs: BTreeSet<PackId>,
+    blocks: BTreeMap<PackId, BTreeSet<u32>>,
+}
+
+impl Damage {
+    pub(crate) fn of(places: &BadPlaces) -> Self {
+        let mut blocks: BTreeMap<PackId, BTreeSet<u32>> = BTreeMap::new();
+        for (pack, block) in &places.blocks {
+            blocks.entry(*pack).or_default().insert(*block);
+        }
+        Self {
+            packs: places.packs.clone(),
+            blocks,
+        }
+    }
+
+    pub(crate) fn places(self) -> BadPlaces {
+        let of_pack = |(pack, blocks): (PackId, BTreeSet<u32>)| {
+            blocks.into_iter().map(move |block| (pack, block))
+        };
+        BadPlaces {
+            packs: self.packs,
+            blocks: self.blocks.into_iter().flat_map(of_pack).collect(),
+            ..BadPlaces::default()
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut encoder = Encoder::new();
+        encoder.byte(LAYOUT);
+        put_ids(&mut encoder, self.packs.iter().map(PackId::as_bytes));
+        put_numbers(&mut encoder, &self.blocks, PackId::as_bytes);
+        encoder.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut decoder = Decoder::new("damage record", bytes);
+        check_layout(&mut decoder)?;
+        let packs = take_ids(&mut decoder, PackId::from_bytes)?;
+        let blocks = take_numbers(&mut decoder, PackId::from_bytes)?;
+        decoder.finish()?;
+        Ok(Self { packs, blocks })
+    }
+}
+
 fn begin(round: RoundNumber) -> Encoder {
     let mut encoder = Encoder::new();
     encoder.byte(LAYOUT);
@@ -239,9 +289,22 @@ fn take_ids<T: Ord>(decoder: &mut Decoder<'_>, make: fn([u8; 16]) -> T) -> Resul
 }
 
 fn put_slots(encoder: &mut Encoder, slots: &SlotSet) {
-    encoder.varint(slots.len() as u64);
-    for (lease, numbers) in slots {
-        encoder.raw(lease.as_bytes());
+    put_numbers(encoder, slots, LeaseId::as_bytes);
+}
+
+fn take_slots(decoder: &mut Decoder<'_>) -> Result<SlotSet> {
+    take_numbers(decoder, LeaseId::from_bytes)
+}
+
+/// Writes numbers by id, both ascending.
+fn put_numbers<T>(
+    encoder: &mut Encoder,
+    numbers: &BTreeMap<T, BTreeSet<u32>>,
+    bytes: fn(&T) -> &[u8; 16],
+) {
+    encoder.varint(numbers.len() as u64);
+    for (id, numbers) in numbers {
+        encoder.raw(bytes(id));
         encoder.varint(numbers.len() as u64);
         for number in numbers {
             encoder.varint((*number).into());
@@ -249,19 +312,22 @@ fn put_slots(encoder: &mut Encoder, slots: &SlotSet) {
     }
 }
 
-fn take_slots(decoder: &mut Decoder<'_>) -> Result<SlotSet> {
-    let leases = decoder.list(18, |decoder| {
-        let lease = LeaseId::from_bytes(decoder.array()?);
+fn take_numbers<T: Ord>(
+    decoder: &mut Decoder<'_>,
+    make: fn([u8; 16]) -> T,
+) -> Result<BTreeMap<T, BTreeSet<u32>>> {
+    let found = decoder.list(18, |decoder| {
+        let id = make(decoder.array()?);
         let numbers = decoder.list(1, Decoder::varint_u32)?;
         if numbers.is_empty() || !numbers.is_sorted_by(|a, b| a < b) {
-            return Err(decoder.malformed("its slots are not in order"));
+            return Err(decoder.malformed("its numbers are not in order"));
         }
-        Ok((lease, numbers.into_iter().collect()))
+        Ok((id, numbers.into_iter().collect()))
     })?;
-    if !leases.is_sorted_by(|a, b| a.0 < b.0) {
-        return Err(decoder.malformed("its leases are not in order"));
+    if !found.is_sorted_by(|a: &(T, BTreeSet<u32>), b| a.0 < b.0) {
+        return Err(decoder.malformed("its ids are not in order"));
     }
-    Ok(leases.into_iter().collect())
+    Ok(found.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -298,6 +364,10 @@ mod tests {
             prop_assert_eq!(Verdict::decode(&verdict.encode()).unwrap(), verdict);
             let plan = Plan { round, forget: forget.clone(), packs: packs.clone() };
             prop_assert_eq!(Plan::decode(&plan.encode()).unwrap(), plan);
+            let blocks = slots.iter().map(|(lease, numbers)| (PackId::from_bytes(*lease.as_bytes()), numbers.clone()));
+            let damage = Damage { packs: packs.clone(), blocks: blocks.collect() };
+            prop_assert_eq!(Damage::decode(&damage.encode()).unwrap(), damage.clone());
+            prop_assert_eq!(Damage::of(&damage.clone().places()), damage);
             let done = Done { round, dead: packs, forgotten: forget, gone: slots };
             prop_assert_eq!(Done::decode(&done.encode()).unwrap(), done);
         }
@@ -313,6 +383,9 @@ mod tests {
             }
             if let Ok(verdict) = Verdict::decode(&framed) {
                 prop_assert_eq!(verdict.encode(), framed.clone());
+            }
+            if let Ok(damage) = Damage::decode(&framed) {
+                prop_assert_eq!(damage.encode(), framed.clone());
             }
             if let Ok(done) = Done::decode(&framed) {
                 prop_assert_eq!(done.encode(), framed);

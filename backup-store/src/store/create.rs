@@ -162,8 +162,8 @@ impl Store {
             slots: SlotCache::default(),
             rounds: RwLock::default(),
             distrusted: RwLock::default(),
+            remembered: std::sync::Mutex::default(),
         }));
-        store.recall_distrusted().await?;
         store.refresh_index().await?;
         Ok(store)
     }

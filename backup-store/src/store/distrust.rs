@@ -1,118 +1,142 @@
-//! Places that this open store does not rely on: what a check has found damaged there.
+//! Places that are not relied on: where a check has found damage.
 //!
-//! A repair keeps them in the cache directory, so that later runs of this machine store anew what
-//! was there. Packs are never written twice, so that a place once bad stays so.
+//! A repair records them in the store, in a damage record, before it writes anything else. Whoever
+//! reads what the rounds say reads the records too; from then on, on every machine, writers take
+//! chunks at such places for absent and store them again, prune prefers every other copy, and
+//! readers try these places last. Packs are never written twice, so that a place once bad stays so,
+//! and records are never deleted.
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::collections::BTreeSet;
+use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::backend::create_directories;
+use crate::backend::{ObjectInfo, ObjectName};
 use crate::check::BadPlaces;
-use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::PackId;
-use crate::offload::offload;
+use crate::id::{PackId, RunId};
 use crate::pack::Location;
-use crate::store::Store;
+use crate::rounds::Damage;
+use crate::seal::ObjectKind;
+use crate::store::{Resolved, Store};
 
-const FILE: &str = "distrusted";
-const PURPOSE: &str = "distrusted places";
+/// How the name of a damage record ends.
+const SUFFIX: &str = ".damage";
+
+/// What is known of damage.
+#[derive(Debug, Default)]
+pub(super) struct Distrusted {
+    /// Everything that is not relied on.
+    places: BadPlaces,
+    /// What the records name of it.
+    recorded: BadPlaces,
+    /// The records that were read.
+    records: BTreeSet<ObjectName>,
+}
+
+/// Tells whether an object's name is that of a damage record: `gc/<id>.damage`.
+pub(crate) fn is_damage_name(name: &ObjectName) -> bool {
+    let rest = name.as_str().strip_prefix("gc/");
+    let id = rest.and_then(|rest| rest.strip_suffix(SUFFIX));
+    id.is_some_and(|id| {
+        id.parse::<RunId>()
+            .is_ok_and(|found| found.to_string() == id)
+    })
+}
 
 impl Store {
     /// Stops relying on places: chunks there count as absent, so that they are stored again.
     pub(crate) fn distrust(&self, places: BadPlaces) {
-        let distrusted = &self.0.distrusted;
-        let mut known = distrusted.write().unwrap_or_else(PoisonError::into_inner);
-        known.packs.extend(places.packs);
-        known.blocks.extend(places.blocks);
-        known.tables.extend(places.tables);
+        self.distrusted_mut().places.extend(places);
+    }
+
+    /// Returns the places that are not relied on.
+    pub(crate) fn distrusted_places(&self) -> BadPlaces {
+        self.distrusted().places.clone()
+    }
+
+    /// Tells whether there is any place that is not relied on.
+    pub(crate) fn distrusts_any(&self) -> bool {
+        !self.distrusted().places.is_empty()
+    }
+
+    /// Tells whether a pack is not relied on, as a whole or in part.
+    pub(crate) fn is_damaged(&self, pack: &PackId) -> bool {
+        self.distrusted().places.names(pack)
     }
 
     /// Leaves out the places that are not relied on.
-    pub(crate) fn leave_out_distrusted(&self, found: &mut [Vec<Location>]) {
-        let distrusted = &self.0.distrusted;
-        let known = distrusted.read().unwrap_or_else(PoisonError::into_inner);
-        if known.is_empty() {
+    pub(super) fn leave_out_distrusted(&self, found: &mut [Vec<Location>]) {
+        let known = self.distrusted();
+        if known.places.is_empty() {
             return;
         }
         for places in found {
-            places.retain(|place| !known.holds(place));
+            places.retain(|place| !known.places.holds(place));
         }
     }
 
-    /// Keeps what is not relied on for later runs, if there is a cache directory.
-    pub(crate) async fn remember_distrusted(&self) -> Result<()> {
-        let Some(path) = self.distrusted_path() else {
+    /// Records in the store what is not to be relied on, unless records say so already.
+    pub(crate) async fn record_damage(&self, places: &BadPlaces) -> Result<()> {
+        let new = places.without(&self.distrusted().recorded);
+        if new.is_empty() {
             return Ok(());
-        };
-        let plain = {
-            let known = self.0.distrusted.read();
-            encode(&known.unwrap_or_else(PoisonError::into_inner))
-        };
-        let record = self.seal_local(PURPOSE, self.id().as_bytes(), &plain)?;
-        let shown = path.display().to_string();
-        let written = offload(self.offload().as_ref(), move || {
-            if let Some(parent) = path.parent() {
-                create_directories(parent)?;
+        }
+        let id = RunId::random(self.environment().as_ref())?;
+        let name = ObjectName::new(format!("gc/{id}{SUFFIX}"))?;
+        let plain = Damage::of(&new).encode();
+        match self.put_object(ObjectKind::Damage, &name, plain).await? {
+            Resolved::Ours => {
+                self.note_damage(name, new);
+                Ok(())
             }
-            let staged = path.with_extension("new");
-            fs::write(&staged, record)?;
-            fs::rename(&staged, path)
-        });
-        let written = written.await?;
-        written.map_err(|cause| Error::from_io(ErrorKind::Local, shown, cause))
+            Resolved::Other(_) => {
+                let words = format!("object {name}: the name of a new damage record is taken");
+                Err(Error::new(ErrorKind::Conflict, words))
+            }
+        }
     }
 
-    /// Reads what an earlier repair found; a file that cannot be read is as good as none.
-    pub(super) async fn recall_distrusted(&self) -> Result<()> {
-        let Some(path) = self.distrusted_path() else {
-            return Ok(());
-        };
-        let read = offload(self.offload().as_ref(), move || fs::read(path));
-        let Ok(record) = read.await? else {
-            return Ok(());
-        };
-        let opened = self.open_local(PURPOSE, self.id().as_bytes(), &record);
-        match opened.and_then(|plain| decode(&plain)) {
-            Ok(places) => self.distrust(places),
-            Err(cause) => tracing::warn!(%cause, "what earlier repairs found is not known"),
+    /// Lists the damage records, now, and reads those that are new.
+    pub(crate) async fn refresh_damage(&self) -> Result<()> {
+        let listed = self.backend().list("gc/").await?;
+        self.read_damage(&listed).await
+    }
+
+    /// Reads the damage records of a listing that are new.
+    ///
+    /// One that cannot be read is as good as none, as far as this goes: a check names it.
+    pub(crate) async fn read_damage(&self, listed: &[ObjectInfo]) -> Result<()> {
+        for info in listed.iter().filter(|info| is_damage_name(&info.name)) {
+            if self.distrusted().records.contains(&info.name) {
+                continue;
+            }
+            let read = self.get_object(ObjectKind::Damage, &info.name).await;
+            let places = match read.and_then(|plain| Damage::decode(&plain)) {
+                Ok(damage) => damage.places(),
+                Err(cause) if matches!(cause.kind(), ErrorKind::Damaged | ErrorKind::Malformed) => {
+                    tracing::warn!(name = %info.name, %cause, "a damage record does not count");
+                    BadPlaces::default()
+                }
+                Err(cause) => return Err(cause),
+            };
+            self.note_damage(info.name.clone(), places);
         }
         Ok(())
     }
 
-    fn distrusted_path(&self) -> Option<PathBuf> {
-        Some(self.cache_dir()?.join(FILE))
+    fn note_damage(&self, record: ObjectName, places: BadPlaces) {
+        let mut known = self.distrusted_mut();
+        known.records.insert(record);
+        known.recorded.extend(places.clone());
+        known.places.extend(places);
     }
-}
 
-fn encode(places: &BadPlaces) -> Vec<u8> {
-    let mut encoder = Encoder::new();
-    let packs: Vec<&PackId> = places.packs.iter().collect();
-    encoder.list(&packs, |encoder, pack| encoder.raw(pack.as_bytes()));
-    let blocks: Vec<&(PackId, u32)> = places.blocks.iter().collect();
-    encoder.list(&blocks, |encoder, (pack, block)| {
-        encoder.raw(pack.as_bytes());
-        encoder.varint((*block).into());
-    });
-    encoder.finish()
-}
+    fn distrusted(&self) -> RwLockReadGuard<'_, Distrusted> {
+        let distrusted = &self.0.distrusted;
+        distrusted.read().unwrap_or_else(PoisonError::into_inner)
+    }
 
-/// Reads a record and writes it again.
-#[cfg(feature = "fuzzing")]
-pub(crate) fn parse_again(plain: &[u8]) -> Result<Vec<u8>> {
-    decode(plain).map(|places| encode(&places))
-}
-
-fn decode(plain: &[u8]) -> Result<BadPlaces> {
-    let mut decoder = Decoder::new("distrusted places", plain);
-    let pack = |decoder: &mut Decoder<'_>| Ok(PackId::from_bytes(decoder.array()?));
-    let packs = decoder.list(16, pack)?;
-    let blocks = decoder.list(17, |decoder| Ok((pack(decoder)?, decoder.varint_u32()?)))?;
-    decoder.finish()?;
-    Ok(BadPlaces {
-        packs: packs.into_iter().collect(),
-        blocks: blocks.into_iter().collect(),
-        ..BadPlaces::default()
-    })
+    fn distrusted_mut(&self) -> RwLockWriteGuard<'_, Distrusted> {
+        let distrusted = &self.0.distrusted;
+        distrusted.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }

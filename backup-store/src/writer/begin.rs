@@ -44,6 +44,7 @@ impl Store {
     /// *Errors*: [`ErrorKind::SpoolInUse`] when another process has the spool directory;
     /// [`ErrorKind::RecipientRemoved`] when the root key was changed without the recipient that
     /// opened this store;
+    /// [`ErrorKind::RolledBack`] when the store is older than what this machine has seen of it;
     /// [`ErrorKind::Unsupported`] when leases are to be fenced in a store whose backend has no
     /// honest create-only put.
     pub async fn begin(&self, options: WriterOptions) -> Result<Writer> {
@@ -72,6 +73,7 @@ impl Store {
                 BeginStep::ListSlots => listing = self.list_slots().await?,
             }
         }
+        self.refuse_older_with(lease, &listing, &references).await?;
         self.refresh_index().await?;
         let spools = self.recover_spools(options.spool_dir, lease).await?;
         let token = listing.greatest_token().saturating_add(1);
@@ -89,6 +91,20 @@ impl Store {
         writer.reseal_absent().await?;
         writer.flush().await?;
         Ok(writer)
+    }
+
+    /// Ends the new lease when the store is older than what this machine has seen.
+    async fn refuse_older_with(
+        &self,
+        lease: LeaseId,
+        listing: &SlotListing,
+        references: &References,
+    ) -> Result<()> {
+        let refused = self.refuse_older(listing, references.rounds()).await;
+        if refused.is_err() && self.put_if_absent() {
+            fence(self, &lease).await?;
+        }
+        refused
     }
 
     async fn put_lease(&self, lease: LeaseId, options: &WriterOptions) -> Result<()> {

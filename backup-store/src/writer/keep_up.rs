@@ -97,7 +97,10 @@ impl Writer {
             )
         })?;
         let (sealer, table) = self.store().packs().table(pack, size).await?;
-        let locations = table.locations(&sealer);
+        let mut locations = table.locations(&sealer);
+        // What lies in a damaged block cannot be copied; who needs it needs another copy.
+        let damaged = self.store().distrusted_places();
+        locations.retain(|(_, place)| !damaged.holds(place));
         let ids: Vec<ChunkId> = locations.iter().map(|(id, _)| *id).collect();
         let wanted = match copied {
             Copied::WhatIsNowhereElse => self.only_here(&ids).await?,

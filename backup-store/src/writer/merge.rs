@@ -14,6 +14,7 @@ use crate::index::file::Part;
 use crate::index::layout::{Entry, decode_block, order};
 use crate::index::merge::plan;
 use crate::index::sealing::{SegmentSealer, segment_id};
+use crate::mutant::{Mutant, mutated};
 use crate::offload::offload;
 use crate::store::BLOCK_GROUP;
 
@@ -115,6 +116,9 @@ impl Writer {
             bound,
         );
         let mut inputs: Vec<Input> = group.iter().map(Input::new).collect();
+        if mutated(Mutant::MergeDropsEntries) {
+            inputs.pop();
+        }
         loop {
             for input in &mut inputs {
                 self.refill(input).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::id::{PackId, SnapshotId};
-use crate::mutation::{Mutant, is_active};
+use crate::mutant::{Mutant, mutated};
 use crate::rounds::{RoundNumber, Rounds};
 
 /// One step of beginning to write.
@@ -27,9 +27,9 @@ pub(crate) enum BeginStep {
 /// from a listing made after both.
 pub(crate) fn begin_order() -> [BeginStep; 5] {
     use BeginStep::{Acknowledge, FenceAdopted, ListSlots, PutLease, ReadRounds};
-    if is_active(Mutant::PlansBeforeLease) {
+    if mutated(Mutant::PlansBeforeLease) {
         [ReadRounds, PutLease, FenceAdopted, Acknowledge, ListSlots]
-    } else if is_active(Mutant::ParentFromCache) {
+    } else if mutated(Mutant::ParentFromCache) {
         [ListSlots, PutLease, FenceAdopted, ReadRounds, Acknowledge]
     } else {
         [PutLease, FenceAdopted, ReadRounds, Acknowledge, ListSlots]

@@ -1,6 +1,6 @@
 //! Taking slots of a lease, strictly in order, and ending leases.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
@@ -9,7 +9,10 @@ use super::rules::{Closed, SlotAnswer, SlotOrder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, SnapshotId};
 use crate::seal::ObjectKind;
-use crate::slots::{SET_BYTES, SET_LIMIT, Slot, SlotRecord, parse_slot_name, slot_name};
+use crate::slots::{
+    PlacedSlot, SET_BYTES, SET_LIMIT, Slot, SlotListing, SlotRecord, parse_slot_name, slot_name,
+};
+use crate::snapshots::decode_listing;
 use crate::store::{Resolved, Store, put_resolved};
 
 /// Slots that are tried at most to fence one lease.
@@ -93,7 +96,8 @@ impl SlotWriter {
 }
 
 impl Writer {
-    /// Publishes records in sets under a claim token that is given; everything they refer to must have been flushed before.
+    /// Publishes records in sets under a claim token that is given; everything they refer to must
+    /// have been flushed before.
     pub(crate) async fn publish_records(
         &self,
         token: u64,
@@ -134,9 +138,18 @@ impl Writer {
         }
         let mut slots = self.0.slots.lock().await;
         for records in sets {
-            slots
-                .put(&self.0.store, Slot::Set { token, records })
-                .await?;
+            let (store, set) = (&self.0.store, Slot::Set { token, records });
+            let placed = PlacedSlot {
+                lease: self.0.lease,
+                number: slots.order.next,
+                slot: Arc::new(set.clone()),
+            };
+            slots.put(store, set).await?;
+            let listing = SlotListing {
+                slots: vec![placed],
+                damaged: Vec::new(),
+            };
+            store.note_published(&decode_listing(store, listing).snapshots);
         }
         Ok(())
     }
@@ -157,6 +170,7 @@ impl Writer {
             .await;
         let lock = self.0.spool_lock.lock();
         lock.unwrap_or_else(PoisonError::into_inner).take();
+        self.0.store.remember().await?;
         ended
     }
 }

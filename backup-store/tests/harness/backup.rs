@@ -214,9 +214,9 @@ impl Run<'_> {
     }
 }
 
-type Edits = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+pub type Edits = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-fn edits(
+pub fn edits(
     before: &BTreeMap<u16, (u32, ContentRef)>,
     now: &BTreeMap<u16, (u32, ContentRef)>,
 ) -> Edits {
@@ -307,7 +307,7 @@ pub fn resource() -> Resource {
     }
 }
 
-fn snapshot(writer: &Writer, parent: Option<&SnapshotEntry>, outcome: Outcome) -> Snapshot {
+pub fn snapshot(writer: &Writer, parent: Option<&SnapshotEntry>, outcome: Outcome) -> Snapshot {
     Snapshot {
         resource: resource(),
         set: String::new(),

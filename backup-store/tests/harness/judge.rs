@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backup_store::fault::SeededEnvironment;
 use backup_store::{Backend, SnapshotId};
 
-use super::backup::{fingerprint, items_of};
+use super::backup::{fingerprint, items_of, resource};
 use super::world::{Template, World, bytes_of};
 
 /// What a judgement found to be in order.
@@ -14,7 +14,7 @@ use super::world::{Template, World, bytes_of};
 pub struct Verdict {
     pub snapshots: usize,
     pub contents: usize,
-    /// What the newest snapshot says it holds.
+    /// What the newest snapshot of our resource says it holds.
     pub newest: Option<String>,
 }
 
@@ -54,7 +54,8 @@ pub async fn judge(template: &Template, world: &World) -> Result<Verdict, String
         }
         verdict.snapshots += 1;
         let age = (entry.snapshot.token, entry.snapshot.sequence);
-        if newest.as_ref().is_none_or(|(known, _)| *known < age) {
+        let ours = entry.snapshot.resource.id == resource().id;
+        if ours && newest.as_ref().is_none_or(|(known, _)| *known < age) {
             newest = Some((age, entry.snapshot.set.clone()));
         }
     }

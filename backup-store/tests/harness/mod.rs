@@ -15,6 +15,7 @@
 pub mod backup;
 pub mod judge;
 pub mod points;
+pub mod pruning;
 pub mod scenario;
 pub mod upkeep;
 pub mod world;

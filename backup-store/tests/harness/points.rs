@@ -1,6 +1,6 @@
 //! Points: one scenario, one seed, one boundary between two effects, and one way of going wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use backup_store::ErrorKind;
@@ -9,7 +9,7 @@ use backup_store::fault::{Effect, Fault, FaultPlan, SimulatedDisk, Survival};
 use super::backup::fingerprint;
 use super::judge::judge;
 use super::scenario::Scenario;
-use super::world::{Journal, Life, Note, Template, World, mix};
+use super::world::{Deed, Journal, Life, Note, Template, World, mix};
 
 /// How things go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +67,7 @@ pub struct Recording<'a> {
     start: World,
     notes: Vec<(u64, Note)>,
     effects: Vec<Effect>,
+    deeds: BTreeSet<Deed>,
 }
 
 /// What went wrong at a point, and how to play it again.
@@ -100,16 +101,31 @@ pub struct Figures {
     pub contents: u64,
     /// Points after which a row of the journal was there to be gone on from.
     pub resumed: u64,
+    /// What happened in the lives that were recorded.
+    pub deeds: BTreeSet<Deed>,
 }
 
 impl<'a> Recording<'a> {
-    pub async fn new(template: &'a Template, scenario: Scenario, seed: u64) -> Self {
-        let (start, round) = scenario.prepare(template, seed).await;
+    /// Records a life in which nothing goes wrong; that even this fails only a mutant brings about.
+    pub async fn new(
+        template: &'a Template,
+        scenario: Scenario,
+        seed: u64,
+    ) -> Result<Self, Failure> {
+        let failed = |cause: backup_store::Error| Failure {
+            scenario,
+            seed,
+            boundary: 0,
+            way: Way::Killed,
+            effect: "all of them".to_owned(),
+            cause: format!("it fails though nothing goes wrong: {cause:?}"),
+        };
+        let (start, round) = scenario.prepare(template, seed).await.map_err(failed)?;
         let world = fork(&start);
         let life = Life::begin(template, world, FaultPlan::new(), seed);
-        scenario.play(&life, seed, round).await.unwrap();
-        let (_, notes, effects) = life.end();
-        Self {
+        scenario.play(&life, seed, round).await.map_err(failed)?;
+        let (world, notes, effects) = life.end();
+        Ok(Self {
             template,
             scenario,
             seed,
@@ -117,7 +133,8 @@ impl<'a> Recording<'a> {
             start,
             notes,
             effects,
-        }
+            deeds: world.deeds,
+        })
     }
 
     /// Boundaries: before each effect, and after the last.
@@ -256,7 +273,8 @@ pub async fn sweep(
     ways: u64,
     figures: &mut Figures,
 ) -> Result<(), Failure> {
-    let recording = Recording::new(template, scenario, seed).await;
+    let recording = Recording::new(template, scenario, seed).await?;
+    figures.deeds.extend(&recording.deeds);
     for boundary in 0..recording.boundaries() {
         for turn in 0..ways {
             let way = Way::ALL[((seed + boundary + turn * 4) % Way::ALL.len() as u64) as usize];

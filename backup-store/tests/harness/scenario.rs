@@ -1,11 +1,11 @@
 //! Scenarios: worlds to begin in, and what is done there while things go wrong.
 
-use backup_store::MemoryBackend;
 use backup_store::fault::{Fault, FaultPlan, Survival};
+use backup_store::{MemoryBackend, Result};
 
 use super::backup::{Manner, backup};
-use super::upkeep;
-use super::world::{Life, Target, Template, World, mix};
+use super::world::{Deed, Life, Target, Template, World, mix};
+use super::{pruning, upkeep};
 
 /// What is done while things go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,16 +22,23 @@ pub enum Scenario {
     KeyChange,
     /// Snapshots of another store, with other keys.
     Copy,
+    /// A prune that forgets all but the newest snapshots, beside a writer that refers to packs
+    /// which the prune condemns; then a backup.
+    Prune,
+    /// A backup whose segments are merged, and a prune that deletes what they supersede.
+    Compaction,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::FirstBackup,
         Self::Incremental,
         Self::LongBackup,
         Self::Resume,
         Self::KeyChange,
         Self::Copy,
+        Self::Prune,
+        Self::Compaction,
     ];
 
     /// What the service holds when the scenario is played for the `round`th time in this world.
@@ -55,6 +62,29 @@ impl Scenario {
         target
     }
 
+    /// Seeds of the ordinary tests: the longer a life, the fewer.
+    pub fn seeds(self) -> u64 {
+        match self {
+            Self::Prune | Self::Compaction => 6,
+            _ => 10,
+        }
+    }
+
+    /// What must have happened in the lives of those seeds.
+    pub fn deeds(self) -> &'static [Deed] {
+        match self {
+            Self::Prune => &[
+                Deed::Copied,
+                Deed::Rescued,
+                Deed::Fenced,
+                Deed::Repacked,
+                Deed::Swept,
+            ],
+            Self::Compaction => &[Deed::Merged],
+            _ => &[],
+        }
+    }
+
     pub fn manner(self, seed: u64) -> Manner {
         match self {
             Self::LongBackup | Self::Resume => Manner {
@@ -70,11 +100,14 @@ impl Scenario {
     }
 
     /// Makes the world in which the scenario begins; returns it with the number of its next round.
-    pub async fn prepare(self, template: &Template, seed: u64) -> (World, u64) {
+    ///
+    /// *Errors*: those of backups; only a mutant brings any about.
+    pub async fn prepare(self, template: &Template, seed: u64) -> Result<(World, u64)> {
         let mut world = template.world();
         let rounds = match self {
             Self::FirstBackup => 0,
-            Self::Incremental => 2,
+            Self::Incremental | Self::Prune => 2,
+            Self::Compaction => 3,
             Self::LongBackup | Self::Resume | Self::KeyChange => 1,
             Self::Copy => {
                 world.sources = sources(template, seed).await;
@@ -83,7 +116,10 @@ impl Scenario {
         };
         for round in 0..rounds {
             let life = Life::begin(template, world, FaultPlan::new(), seed);
-            self.play(&life, seed, round).await.unwrap();
+            match self {
+                Self::Prune | Self::Compaction => self.back_up(&life, seed, round).await?,
+                _ => self.play(&life, seed, round).await?,
+            }
             world = life.end().0;
         }
         if self == Self::Resume {
@@ -99,16 +135,25 @@ impl Scenario {
             world = life.end().0;
             world.disk = world.disk.crash(Survival::Torn(seed), FaultPlan::new());
         }
-        (world, rounds)
+        Ok((world, rounds))
     }
 
     /// Does what the scenario is about.
-    pub async fn play(self, life: &Life<'_>, seed: u64, round: u64) -> backup_store::Result<()> {
+    pub async fn play(self, life: &Life<'_>, seed: u64, round: u64) -> Result<()> {
         match self {
             Self::KeyChange => upkeep::change_keys(life).await?,
             Self::Copy => return upkeep::copy(life, round).await,
+            Self::Prune => pruning::prune_beside_a_writer(life, seed, round).await?,
+            Self::Compaction => {
+                self.back_up(life, seed, round).await?;
+                return pruning::compact(life).await;
+            }
             _ => {}
         }
+        self.back_up(life, seed, round).await
+    }
+
+    async fn back_up(self, life: &Life<'_>, seed: u64, round: u64) -> Result<()> {
         backup(life, &self.target(seed, round), &self.manner(seed)).await
     }
 }

@@ -1,6 +1,6 @@
 //! Worlds and lives: what a machine and its store hold, and one stretch of the machine's time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use backup_store::fault::{Effect, FaultBackend, FaultPlan, SeededEnvironment, SimulatedDisk};
@@ -61,6 +61,7 @@ impl Template {
             published: Vec::new(),
             sources: Vec::new(),
             pruned: false,
+            deeds: BTreeSet::new(),
             lives: 0,
         }
     }
@@ -78,6 +79,8 @@ pub struct World {
     pub sources: Vec<MemoryBackend>,
     /// Whether something may be gone that a journal knows.
     pub pruned: bool,
+    /// What happened that a scenario is about.
+    pub deeds: BTreeSet<Deed>,
     /// Lives so far: no two draw the same randomness.
     pub lives: u64,
 }
@@ -118,6 +121,27 @@ pub enum Note {
     Ended,
     /// A snapshot is to be forgotten: from here on it may be gone.
     Forgetting(SnapshotId),
+    /// Another writer heard that its snapshot is published.
+    Guest(SnapshotId),
+    /// Something happened that a scenario is about.
+    Deed(Deed),
+}
+
+/// What a scenario must have seen to have shown anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deed {
+    /// A writer copied out of a condemned pack what it refers to, and acknowledged the round.
+    Copied,
+    /// The second mark rescued a condemned pack.
+    Rescued,
+    /// A live writer was fenced, and published under a new lease.
+    Fenced,
+    /// What was needed of a wasteful pack was written anew.
+    Repacked,
+    /// Packs were deleted while others were kept.
+    Swept,
+    /// Segments were deleted that a merged one supersedes.
+    Merged,
 }
 
 impl World {
@@ -143,6 +167,8 @@ impl World {
                 self.published.retain(|known| known != id);
                 self.pruned = true;
             }
+            Note::Guest(id) => self.published.push(*id),
+            Note::Deed(deed) => drop(self.deeds.insert(*deed)),
         }
     }
 }

@@ -89,6 +89,11 @@ pub(crate) struct RepairArgs {
     #[arg(long, value_name = "PLACE", value_parser = super::global::place())]
     pub(crate) from: Vec<BackendPlace>,
 
+    /// Take the store as it is, though this machine has seen newer snapshots in it: it was put back
+    /// from an older copy on purpose
+    #[arg(long)]
+    pub(crate) accept_older: bool,
+
     /// Show what would be repaired, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

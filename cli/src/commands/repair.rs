@@ -20,6 +20,13 @@ pub(crate) async fn run(context: &Context, args: RepairArgs) -> Result<Exit> {
     let config = context.config()?;
     let out = &context.output;
     let open = context.open_store(config.as_ref()).await?;
+    if args.accept_older && !args.dry_run {
+        open.store
+            .accept_older()
+            .await
+            .map_err(open.failed("repair"))?;
+        out.note("what this machine has seen of the store is forgotten");
+    }
     let mut options = RepairOptions::default();
     for place in args.from {
         let unlock = || secrets::unlock(&context.global, config.as_ref());

@@ -223,7 +223,8 @@ impl Written {
         }
     }
 
-    fn app(self) -> Result<App, String> {
+    /// Refuses what contradicts itself.
+    fn check(&self) -> Result<(), String> {
         let kinds = [
             ("client-secret", self.client_secret.is_some()),
             ("client-certificate", self.client_certificate.is_some()),
@@ -282,6 +283,11 @@ impl Written {
         if self.client_id.is_none() && self.managed_identity.is_none() {
             return Err("missing field `client-id`".into());
         }
+        Ok(())
+    }
+
+    fn app(self) -> Result<App, String> {
+        self.check()?;
         let credential = if let Some(source) = self.client_secret {
             CredentialChoice::Secret {
                 source,

@@ -45,6 +45,12 @@ pub(crate) fn from_store(doing: &str, place: impl Display, error: &Error) -> Fai
             "run m365-backup check --all-data to see what is affected; every other item can still \
              be restored",
         ),
+        ErrorKind::RolledBack => (
+            Exit::Failed,
+            format!("the store in {place} is older than it was"),
+            "find out who put it back; if that was meant, run m365-backup repair --accept-older, \
+             and nothing but this machine's memory of what was newer is lost",
+        ),
         ErrorKind::StorageFull => (
             Exit::Failed,
             format!("no space is left to {doing} the store in {place}"),

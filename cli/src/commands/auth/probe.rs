@@ -48,19 +48,15 @@ impl Granted {
     }
 
     /// Names what is missing for an operation that was refused, and who needs it.
-    fn explain(&self, operation: &str, failure: Failure) -> Failure {
-        let need = requirements()
-            .iter()
-            .find(|need| need.operation == operation);
+    fn explain(&self, purpose: &str, failure: Failure) -> Failure {
+        let need = requirements().iter().find(|need| need.purpose == purpose);
         let Some(need) = need.filter(|_| failure.exit() == Exit::PermissionMissing) else {
             return failure;
         };
         let enough = need.enough(self.for_person);
         match self.meets(need) {
             Some(true) => failure
-                .cause(format!(
-                    "the token carries a permission for it: {operation}"
-                ))
+                .cause(format!("the token carries a permission to {purpose}"))
                 .next(
                     "look for what narrows it: an application access policy of Exchange, a \
                      conditional access policy, or the rights of the person",
@@ -142,13 +138,15 @@ async fn users(graph: &GraphClient, config: &Config, granted: &Granted) -> (Find
         }
         Err(error) => {
             let failure = from_graph("list the users", &error);
-            (Finding::Bad(granted.explain("GET /users", failure)), chosen)
+            (
+                Finding::Bad(granted.explain("list the users", failure)),
+                chosen,
+            )
         }
     }
 }
 
 async fn mail(graph: &GraphClient, people: &[String], granted: &Granted) -> Finding {
-    const OPERATION: &str = "GET /users/{user-id}/mailFolders/{mailFolder-id}";
     for person in people {
         return match graph.mail(person).folder("inbox").await {
             // Not everybody in the directory has a mailbox.
@@ -159,7 +157,7 @@ async fn mail(graph: &GraphClient, people: &[String], granted: &Granted) -> Find
             }
             Err(error) => {
                 let failure = from_graph(&format!("read the inbox of {person}"), &error);
-                Finding::Bad(granted.explain(OPERATION, failure))
+                Finding::Bad(granted.explain("read a mail folder", failure))
             }
         };
     }
@@ -176,7 +174,7 @@ async fn drive(graph: &GraphClient, people: &[String], granted: &Granted) -> Fin
             Ok(_) => Finding::Good(format!("the drive of {person} is there")),
             Err(error) => {
                 let failure = from_graph(&format!("find the drive of {person}"), &error);
-                Finding::Bad(granted.explain("GET /users/{user-id}/drive", failure))
+                Finding::Bad(granted.explain("find the drive of a user", failure))
             }
         };
     }
@@ -262,4 +260,23 @@ pub(super) async fn token(
 ) -> Result<AccessToken> {
     let token = tokens.token(audience).await;
     token.map_err(|error| from_auth(&format!("get a token for {service}"), &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use m365_graph::requirements;
+
+    #[test]
+    fn what_is_probed_is_in_the_table() {
+        for purpose in [
+            "list the users",
+            "read a mail folder",
+            "find the drive of a user",
+        ] {
+            assert!(
+                requirements().iter().any(|need| need.purpose == purpose),
+                "{purpose}"
+            );
+        }
+    }
 }
