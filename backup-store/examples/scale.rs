@@ -8,6 +8,13 @@
 //! Both default to 10 million. It says first what disk it needs, and begins only if `DIR` (by
 //! default a new temporary directory) is writable. `index 100000000` is the long form.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_wrap,
+    reason = "an example that prints what it measured"
+)]
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs::File;
@@ -282,7 +289,7 @@ fn item(number: u64, count: u64, version: u64) -> (Vec<u8>, Vec<u8>) {
 async fn tree(items: u64, directory: &Path) -> Outcome<()> {
     println!(
         "tree of {items} items: needs about {} MiB in {}",
-        items * 400 >> 20,
+        (items * 400) >> 20,
         directory.display()
     );
     let nodes = FileNodes::create(&directory.join("nodes"))?;
