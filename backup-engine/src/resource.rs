@@ -171,11 +171,17 @@ impl<'a> ResourceRun<'a> {
     /// Reads feeds to their ends, several at once.
     async fn read_feeds(&mut self, mut feeds: Vec<Feed>) -> Result<()> {
         self.remaining.sort(&mut feeds);
+        // Pages full of content side by side are all lost together in a crash: two are enough to
+        // keep every request of the resource busy.
+        let at_once = match self.is_first() {
+            true => self.reader.requests.min(FEEDS_AT_FIRST),
+            false => self.reader.requests,
+        };
         let mut queue = VecDeque::from(feeds);
         let mut steps = Steps::new();
         let mut ready = VecDeque::new();
         loop {
-            while steps.len() + ready.len() < self.reader.requests && !self.stopped() {
+            while steps.len() + ready.len() < at_once && !self.stopped() {
                 let Some(feed) = queue.pop_front() else {
                     break;
                 };
@@ -542,6 +548,8 @@ async fn while_polling<T>(
     work.await
 }
 
+/// How many feeds are read side by side the first time.
+const FEEDS_AT_FIRST: usize = 2;
 /// What is not settled after so many passes is kept as it was, and noted.
 const PASSES_MAX: u32 = 3;
 /// A feed that is reset more often than this in one run fails.

@@ -40,6 +40,8 @@ impl Fate {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     fates: HashMap<IdHash, Fate>,
+    /// How many there are of each fate, by its place: asked for after every page.
+    counts: [u64; Fate::ALL.len()],
     removed: HashSet<IdHash>,
     moved: HashSet<IdHash>,
     bytes: u64,
@@ -49,8 +51,14 @@ impl Tally {
     /// Notes that `id` was shown. Being shown again without a change does not undo a fate.
     pub(crate) fn shown(&mut self, id: IdHash, fate: Fate) {
         self.removed.remove(&id);
-        let entry = self.fates.entry(id).or_insert(fate);
+        let counts = &mut self.counts;
+        let entry = self.fates.entry(id).or_insert_with(|| {
+            counts[fate as usize] += 1;
+            fate
+        });
         if fate != Fate::Unchanged && !(*entry == Fate::Stored && fate == Fate::Assumed) {
+            counts[*entry as usize] -= 1;
+            counts[fate as usize] += 1;
             *entry = fate;
         }
     }
@@ -62,7 +70,9 @@ impl Tally {
 
     /// Notes that `id` is deleted.
     pub(crate) fn removed(&mut self, id: IdHash) {
-        self.fates.remove(&id);
+        if let Some(fate) = self.fates.remove(&id) {
+            self.counts[fate as usize] -= 1;
+        }
         self.moved.remove(&id);
         self.removed.insert(id);
     }
@@ -79,26 +89,18 @@ impl Tally {
 
     /// Returns the sums.
     pub(crate) fn totals(&self) -> Totals {
-        let mut totals = Totals {
+        let [stored, unchanged, assumed, skipped, quarantined] = self.counts;
+        Totals {
             seen: self.fates.len() as u64,
+            stored,
+            unchanged: unchanged + assumed,
+            assumed,
+            skipped,
+            quarantined,
             removed: self.removed.len() as u64,
             moved: self.moved.len() as u64,
             bytes: self.bytes,
-            ..Totals::default()
-        };
-        for fate in self.fates.values() {
-            match fate {
-                Fate::Stored => totals.stored += 1,
-                Fate::Unchanged => totals.unchanged += 1,
-                Fate::Assumed => {
-                    totals.unchanged += 1;
-                    totals.assumed += 1;
-                }
-                Fate::Skipped => totals.skipped += 1,
-                Fate::Quarantined => totals.quarantined += 1,
-            }
         }
-        totals
     }
 }
 

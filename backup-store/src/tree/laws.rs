@@ -408,7 +408,7 @@ fn nodes_are_written_while_edits_still_come() {
     nodes.take_counts();
     let mut editor = Editor::new(&nodes, &BOUNDARY, &root);
     let mut written = 0;
-    for (number, key) in (0..).zip(model.keys()) {
+    for (number, key) in (0usize..).zip(model.keys()) {
         now(editor.edit(key.clone(), Some(vec![number.to_le_bytes()[0]; 200]))).unwrap();
         written += nodes.take_counts().1;
         // About 64 KiB to a node of 300 bytes a record, none held back for long.

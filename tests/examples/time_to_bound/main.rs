@@ -124,7 +124,7 @@ fn table(users: usize, mean: f64) {
         span(bound.line),
         bound.requests
     );
-    println!("\n| strategy | time | time / bound | requests / mandatory | refused | CPU |");
+    println!("\n| strategy | time | time / bound | requests / mandatory | refused | wall time |");
     println!("| --- | --- | --- | --- | --- | --- |");
     let plays = [
         (OURS, CLEAN, ""),
@@ -176,10 +176,11 @@ fn show(
     let ratio = outcome.took.as_secs_f64() / bound.time().as_secs_f64();
     let requests = outcome.answers as f64 / bound.requests as f64;
     let refused = outcome.refused as f64 * 100.0 / outcome.answers as f64;
-    let whole = if outcome.complete {
-        ""
-    } else {
-        " (NOT COMPLETE)"
+    // After a crash a run counts only what it has read itself.
+    let whole = match (suffix, outcome.complete) {
+        (_, false) => " (NOT COMPLETE)",
+        ("", true) if outcome.stored != messages => " (NOT ALL)",
+        _ => "",
     };
     println!(
         "| {}{suffix}{whole} | {} | {ratio:.2} | {requests:.3} | {refused:.3} % | {} for {messages} |",
