@@ -614,11 +614,15 @@ impl Start<'_> {
             }
             Err(error) => return Err(error),
         };
-        let other = journalled.base != parent.map(|entry| entry.id);
-        if other && !mutated(Mutant::MixedBase) {
+        if journalled.base != parent.map(|entry| entry.id) {
             match parent {
                 Some(parent) if journalled.leases.contains(&parent.lease) => {
                     entries.retain(|(number, _)| *number > parent.snapshot.journal_sequence);
+                }
+                _ if mutated(Mutant::MixedBase) => {
+                    entries
+                        .iter_mut()
+                        .for_each(|(_, entry)| entry.edits.clear());
                 }
                 _ => entries.clear(),
             }

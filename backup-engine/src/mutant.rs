@@ -19,12 +19,10 @@ pub enum Mutant {
     QuarantineOutsideSnapshot,
     /// The change key is read after the content, not before.
     LaterChangeKey,
-    /// Journalled pages are kept whatever snapshot they build on.
+    /// The cursors of journalled pages are kept whatever snapshot they build on.
     MixedBase,
     /// What an enumeration did not show is deleted unread.
     DeletionByAbsence,
-    /// A fence is taken for a published snapshot.
-    FenceIgnored,
     /// The last of several items of a page is left out.
     ItemDropped,
 }
@@ -32,13 +30,12 @@ pub enum Mutant {
 #[cfg(feature = "fault-injection")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self::CursorBeforeContent,
         Self::QuarantineOutsideSnapshot,
         Self::LaterChangeKey,
         Self::MixedBase,
         Self::DeletionByAbsence,
-        Self::FenceIgnored,
         Self::ItemDropped,
     ];
 

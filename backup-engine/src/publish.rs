@@ -13,7 +13,6 @@ use crate::claims::{Claims, Hold, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
 use crate::journal::{Header, Journal};
-use crate::mutant::{Mutant, mutated};
 
 /// A snapshot whose trees are written, and what of the journal it covers.
 #[derive(Debug)]
@@ -176,19 +175,7 @@ impl<'a> Publisher<'a> {
             .iter()
             .map(|prepared| prepared.snapshot.clone())
             .collect();
-        let published = match self.writer.publish(snapshots).await {
-            Err(cause)
-                if mutated(Mutant::FenceIgnored)
-                    && cause.kind() == backup_store::ErrorKind::Fenced =>
-            {
-                let covered = prepared.iter().map(|prepared| prepared.header.clone());
-                for header in covered.collect::<Vec<_>>() {
-                    self.journal.cover(&header, u64::MAX >> 1).await?;
-                }
-                return Ok(());
-            }
-            published => published?,
-        };
+        let published = self.writer.publish(snapshots).await?;
         for (prepared, id) in prepared.into_iter().zip(published) {
             let Prepared {
                 mut header,

@@ -16,27 +16,40 @@ mod harness;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use harness::points::{Figures, sweep};
+use harness::matrix::{Cell, Kind, Plain, Tally};
+use harness::mix;
+use harness::points::{Figures, Recording, Way, sweep};
 use harness::scenario::Scenario;
 use harness::world::Template;
 
 /// Ways that are played at each boundary of one seed.
 const WAYS_PER_BOUNDARY: u64 = 1;
 
+/// What is wanted at least; the whole takes less than an hour on two cores.
+#[derive(Clone)]
 struct Wanted {
     seed: u64,
     points: u64,
+    doubles: u64,
+    /// Seeds of each cell of the matrix.
+    cells: u64,
     time: Duration,
     threads: u64,
+}
+
+/// What one thread has done.
+#[derive(Default)]
+struct Done {
+    figures: Figures,
+    cells: Tally,
+    failures: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let wanted = match wanted(std::env::args().skip(1)) {
         Ok(wanted) => wanted,
         Err(words) => {
-            eprintln!(
-                "{words}\nusage: fault_harness [--seed N] [--points N] [--minutes N] [--threads N]"
-            );
+            eprintln!("{words}\nusage: fault_harness {USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -44,45 +57,67 @@ fn main() -> ExitCode {
     // Each thread is a world of its own; what one seed does depends on no other.
     let threads: Vec<_> = (0..wanted.threads)
         .map(|number| {
-            let wanted = Wanted { ..wanted };
+            let wanted = wanted.clone();
             std::thread::spawn(move || harness::run(play(&wanted, number, begun)))
         })
         .collect();
-    let (mut figures, mut failures) = (Figures::default(), Vec::new());
+    let mut all = Done::default();
     for thread in threads {
         match thread.join() {
-            Ok((own, failed)) => {
-                figures.add(&own);
-                failures.extend(failed);
+            Ok(done) => {
+                all.figures.add(&done.figures);
+                for (cell, count) in done.cells {
+                    *all.cells.entry(cell).or_default() += count;
+                }
+                all.failures.extend(done.failures);
             }
-            Err(_) => failures.push("a thread panicked".to_owned()),
+            Err(_) => all.failures.push("a thread panicked".to_owned()),
         }
     }
-    println!("points       {}", figures.points);
-    println!("scenarios    {:?}", figures.by_scenario);
-    println!("ways         {:?}", figures.by_way);
-    println!("effects      {:?}", figures.by_effect);
-    println!(
-        "restored     {} snapshots, {} contents",
-        figures.snapshots, figures.contents
-    );
-    println!(
-        "fetched again {} contents, {} at most at one point",
-        figures.repeated, figures.repeated_most
-    );
-    println!("failed       {}", failures.len());
-    println!("seconds      {:.1}", begun.elapsed().as_secs_f64());
-    if failures.is_empty() {
+    report(&all, begun);
+    if all.failures.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
+const USAGE: &str = "[--seed N] [--minutes N] [--points N] [--doubles N] [--cells N] [--threads N]";
+
+fn report(done: &Done, begun: Instant) {
+    let figures = &done.figures;
+    println!("matrix");
+    for cell in Cell::all() {
+        match cell.impossible() {
+            Some(reason) => println!("  {cell}: cannot occur: {reason}"),
+            None => println!("  {cell}: {}", done.cells.get(&cell).unwrap_or(&0)),
+        }
+    }
+    let cells: u64 = done.cells.values().sum();
+    println!("matrix runs  {cells}");
+    println!("points       {}", figures.points);
+    println!("doubles      {}", figures.doubles);
+    println!("scenarios    {:?}", figures.by_scenario);
+    println!("ways         {:?}", figures.by_way);
+    println!("next effect  {:?}", figures.by_effect);
+    println!(
+        "restored     {} snapshots, {} contents",
+        figures.snapshots, figures.contents
+    );
+    println!(
+        "fetched again {} contents, {} at most at one point of a machine that is still there",
+        figures.repeated, figures.repeated_most
+    );
+    println!("failed       {}", done.failures.len());
+    println!("seconds      {:.1}", begun.elapsed().as_secs_f64());
+}
+
 fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let mut wanted = Wanted {
         seed: 0,
         points: 100_000,
+        doubles: 20_000,
+        cells: 200,
         time: Duration::MAX,
         threads: 2,
     };
@@ -94,6 +129,8 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
         match name.as_str() {
             "--seed" => wanted.seed = number,
             "--points" => wanted.points = number,
+            "--doubles" => wanted.doubles = number,
+            "--cells" => wanted.cells = number,
             "--minutes" => wanted.time = Duration::from_secs(60 * number),
             "--threads" => wanted.threads = number.max(1),
             _ => return Err(format!("{name} is not known")),
@@ -102,20 +139,71 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
     Ok(wanted)
 }
 
-async fn play(wanted: &Wanted, thread: u64, begun: Instant) -> (Figures, Vec<String>) {
+async fn play(wanted: &Wanted, thread: u64, begun: Instant) -> Done {
     let template = Template::new().await;
-    let (mut figures, mut failures) = (Figures::default(), Vec::new());
-    let share = wanted.points / wanted.threads;
+    let mut done = Done::default();
+    let share = |all: u64| all.div_ceil(wanted.threads);
+    let in_time = || begun.elapsed() < wanted.time;
     let mut seed = wanted.seed + thread;
-    while figures.points < share && begun.elapsed() < wanted.time {
-        for scenario in Scenario::ALL {
-            let played = sweep(&template, scenario, seed, WAYS_PER_BOUNDARY, &mut figures).await;
-            if let Err(failure) = played {
-                println!("FAILED: {failure}");
-                failures.push(failure.to_string());
-            }
+    while in_time() && !is_full(&done.cells, share(wanted.cells)) {
+        for kind in [Kind::Mail, Kind::Drive] {
+            let plain = Plain::new(&template, kind, seed).await;
+            let played = plain.play(&mut done.cells, share(wanted.cells)).await;
+            note(played, &mut done.failures);
         }
         seed += wanted.threads;
     }
-    (figures, failures)
+    seed = wanted.seed + thread;
+    let (points, doubles) = (share(wanted.points), share(wanted.doubles));
+    while in_time() && (done.figures.points < points || done.figures.doubles < doubles) {
+        for scenario in Scenario::ALL {
+            let figures = &mut done.figures;
+            let swept = sweep(&template, scenario, seed, WAYS_PER_BOUNDARY, figures).await;
+            let swept = swept.err().map(|failure| failure.to_string());
+            note(swept, &mut done.failures);
+            let paired = twice(&template, scenario, seed, figures).await;
+            note(paired.err(), &mut done.failures);
+        }
+        seed += wanted.threads;
+    }
+    done
+}
+
+fn note(failed: impl IntoIterator<Item = String>, failures: &mut Vec<String>) {
+    for failure in failed {
+        println!("FAILED: {failure}");
+        failures.push(failure);
+    }
+}
+
+/// Tells whether every cell that can occur was played often enough.
+fn is_full(cells: &Tally, wanted: u64) -> bool {
+    let all = Cell::all().into_iter();
+    let mut possible = all.filter(|cell| cell.impossible().is_none());
+    possible.all(|cell| cells.get(&cell).is_some_and(|count| *count >= wanted))
+}
+
+/// Stops a run, and the run after it, at pairs of effects that the seed picks.
+async fn twice(
+    template: &Template,
+    scenario: Scenario,
+    seed: u64,
+    figures: &mut Figures,
+) -> Result<(), String> {
+    let recording = Recording::new(template, scenario, seed).await;
+    let count = recording.boundaries();
+    let crashes = [
+        Way::CrashSynced,
+        Way::Killed,
+        Way::CrashTorn,
+        Way::CrashLate,
+    ];
+    for pair in 0..count.div_ceil(4) {
+        let lot = mix(seed ^ 0x0074_7769, pair);
+        let (first, second) = (lot % count, lot / 1000 % count);
+        let way = crashes[(lot / 1_000_000 % 4) as usize];
+        let played = recording.point(first, way, Some(second), figures).await;
+        played.map_err(|failure| failure.to_string())?;
+    }
+    Ok(())
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backup_engine::{
-    BackupJob, BackupOptions, OneDriveSource, OutlookSource, Result, RunReport, Silent, Source,
+    BackupJob, BackupOptions, Event, Observer, OneDriveSource, OutlookSource, Result, RunReport,
+    Source,
 };
 use backup_store::fault::{Effect, FaultBackend, FaultPlan};
 use backup_store::{Backend, StopSignal, Store};
@@ -19,6 +21,7 @@ use m365_simulator::Tenant;
 use super::clock::{Clock, TrueTime};
 use super::mix;
 use super::network::Network;
+use super::trouble::{Class, Phase, Trouble};
 use super::world::{Template, World};
 
 /// How a run goes about its work.
@@ -56,6 +59,18 @@ pub async fn live(
     plan: FaultPlan,
     seed: u64,
 ) -> Life {
+    troubled(template, world, manner, plan, None, seed).await
+}
+
+/// Runs the engine once, while the service does something wrong.
+pub async fn troubled(
+    template: &Template,
+    world: &mut World,
+    manner: &Manner,
+    plan: FaultPlan,
+    trouble: Option<Arc<Trouble>>,
+    seed: u64,
+) -> Life {
     world.machine = world.machine.fork(&plan);
     world.lives += 1;
     world.traffic.fetched.clear();
@@ -66,12 +81,27 @@ pub async fn live(
     let memory: Arc<dyn Backend> = Arc::new(world.memory.clone());
     let backend = Arc::new(FaultBackend::new(memory, plan.clone()));
     let traffic = std::mem::take(&mut world.traffic);
-    let network = Network::new(&world.tenant, plan.clone(), manner.latency_ms, traffic);
+    let jump = trouble
+        .as_ref()
+        .filter(|trouble| (trouble.class, trouble.phase) == (Class::ClockJump, Phase::Commit));
+    let observer = Jumper {
+        clock: clock.clone(),
+        jump: jump.cloned(),
+        commits: AtomicU64::new(0),
+    };
+    let network = Network::new(
+        &world.tenant,
+        plan.clone(),
+        manner.latency_ms,
+        traffic,
+        trouble,
+        clock.clone(),
+    );
     let report = {
         let run = async {
             let store = open(template, world, backend.clone(), &clock).await?;
             let job = job(store, world, manner, &network, &clock);
-            job.run(&Silent, &StopSignal::new()).await
+            job.run(&observer, &StopSignal::new()).await
         };
         tokio::select! {
             biased;
@@ -90,6 +120,24 @@ pub async fn live(
         fetched: world.traffic.fetched.clone(),
         elapsed,
         backend,
+    }
+}
+
+/// Sets the clock off when a page is committed.
+#[derive(Debug)]
+struct Jumper {
+    clock: Arc<Clock>,
+    jump: Option<Arc<Trouble>>,
+    commits: AtomicU64,
+}
+
+impl Observer for Jumper {
+    fn event(&self, event: &Event) {
+        if let (Event::PageCommitted { .. }, Some(jump)) = (event, &self.jump)
+            && self.commits.fetch_add(1, Ordering::Relaxed) == jump.after
+        {
+            self.clock.jump_by_lot(jump.seed);
+        }
     }
 }
 

@@ -17,10 +17,12 @@
 pub mod clock;
 pub mod judge;
 pub mod life;
+pub mod matrix;
 pub mod network;
 pub mod people;
 pub mod points;
 pub mod scenario;
+pub mod trouble;
 pub mod truth;
 pub mod world;
 

@@ -8,12 +8,19 @@ use std::time::Duration;
 
 use backup_store::fault::{FaultPlan, Ruling};
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http::{Request, Response};
-use m365_simulator::{ByteStream, Tenant};
+use m365_simulator::Tenant;
 
+use super::clock::Clock;
 use super::mix;
 use super::people::{USER, change};
+use super::trouble::{Class, Trouble};
 use super::truth::Truth;
+
+/// The body of an answer on its way.
+pub type BodyStream = BoxStream<'static, io::Result<Bytes>>;
 
 /// What happens to the tenant at one request.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +55,9 @@ pub struct Network {
     /// How long a request takes, in milliseconds, about.
     latency_ms: u64,
     traffic: Mutex<Traffic>,
+    /// What the service does wrong in this life.
+    trouble: Option<Arc<Trouble>>,
+    clock: Arc<Clock>,
 }
 
 impl Traffic {
@@ -76,12 +86,21 @@ impl Traffic {
 }
 
 impl Network {
-    pub fn new(tenant: &Tenant, plan: FaultPlan, latency_ms: u64, traffic: Traffic) -> Arc<Self> {
+    pub fn new(
+        tenant: &Tenant,
+        plan: FaultPlan,
+        latency_ms: u64,
+        traffic: Traffic,
+        trouble: Option<Arc<Trouble>>,
+        clock: Arc<Clock>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             tenant: tenant.clone(),
             plan,
             latency_ms,
             traffic: Mutex::new(traffic),
+            trouble,
+            clock,
         })
     }
 
@@ -93,21 +112,34 @@ impl Network {
     pub async fn handle(
         self: Arc<Self>,
         request: Request<Bytes>,
-    ) -> io::Result<Response<ByteStream>> {
+    ) -> io::Result<Response<BodyStream>> {
         tokio::time::sleep(self.arrive()).await;
         let path = request.uri().path().to_owned();
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let trouble = self.trouble.as_ref();
+        let trouble = trouble.filter(|trouble| trouble.strikes(&host, &path));
         let ruling = self.plan.rule();
         match ruling {
             Ruling::Stopped => return std::future::pending().await,
             Ruling::Fail => return Err(io::ErrorKind::ConnectionReset.into()),
             _ => {}
         }
+        if let Some(trouble) = trouble {
+            if trouble.class == Class::ClockJump {
+                self.clock.jump_by_lot(trouble.seed);
+            }
+            let instead = trouble.instead(&self.tenant, &self.traffic, &request);
+            if let Some(answer) = instead.await {
+                self.plan.note_other(format!("request {host} {path}"));
+                return answer;
+            }
+        }
         let again = (ruling == Ruling::DoTwice).then(|| copy(&request));
         let mut answer = self.tenant.handle(request).await?;
         if let Some(again) = again {
             answer = self.tenant.handle(again).await?;
         }
-        self.plan.note_other(format!("request {path}"));
+        self.plan.note_other(format!("request {host} {path}"));
         match ruling {
             Ruling::DoThenStop => {
                 self.plan.stop();
@@ -116,10 +148,18 @@ impl Network {
             Ruling::DoThenFail => return Err(io::ErrorKind::ConnectionReset.into()),
             _ => {}
         }
-        if is_content(&path) {
-            self.traffic().fetched.push(path);
+        let request_path = path.as_str();
+        if is_content(request_path) {
+            self.traffic().fetched.push(path.clone());
         }
-        Ok(answer)
+        if let Some(trouble) = trouble.filter(|trouble| trouble.is_late()) {
+            trouble.act(&self.tenant, &self.traffic, request_path);
+        }
+        let answer = answer.map(StreamExt::boxed);
+        match trouble {
+            Some(trouble) => trouble.afterwards(answer).await,
+            None => Ok(answer),
+        }
     }
 
     /// Counts a request, lets happen what is due before it, and says how long it takes.

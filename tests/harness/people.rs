@@ -45,6 +45,41 @@ pub fn change(tenant: &Tenant, seed: u64, amount: u64) -> Vec<&'static str> {
     (0..amount).map(|_| one(tenant, &mut rng)).collect()
 }
 
+/// Changes, or takes away, what a request is about; something else where it is about everything.
+pub fn touch(tenant: &Tenant, path: &str, away: bool, seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let messages = tenant.messages(USER);
+    let about = |id: &str| path.contains(&format!("/{id}/"));
+    if let Some(message) = messages.iter().find(|message| about(&message.id)) {
+        match (away, rng.u8(..3)) {
+            (true, _) => tenant.delete_message(USER, &message.id),
+            (false, 0) => tenant.move_message(USER, &message.id, "deleteditems"),
+            _ => tenant.edit_subject(USER, &message.id, &words(&mut rng)),
+        };
+        return;
+    }
+    let files = tenant.with_drive(USER, |drive| {
+        let file = drive.walk().into_iter().find(|item| about(item.id()));
+        let file = file.map(|item| item.id().to_owned())?;
+        let content = Arc::new(Content::from_bytes(text(&mut rng)));
+        match away {
+            true => drive.delete(&file).ok().map(drop),
+            false => drive.set_content(&file, content, times(&mut rng)).ok(),
+        }
+    });
+    if files.flatten().is_some() {
+        return;
+    }
+    let folder = messages.iter().find(|message| about(&message.folder));
+    let own = |path: &str| path.matches('/').count() > 0;
+    match folder {
+        Some(message) if away && own(&message.folder_path) => {
+            tenant.delete_folder(USER, &message.folder);
+        }
+        _ => drop(change(tenant, seed, 1)),
+    }
+}
+
 fn one(tenant: &Tenant, rng: &mut Rng) -> &'static str {
     match rng.u8(..20) {
         0..4 => receive(tenant, rng),

@@ -171,7 +171,7 @@ impl<'a> Recording<'a> {
             "{scenario:?}, seed {seed}: {ended:?}"
         );
         world.traffic.act_all(&world.tenant);
-        let expected = Self::first_backup(template, &world.tenant, &manner, seed).await;
+        let expected = first_backup(template, &world.tenant, &manner, seed).await;
         Self {
             template,
             scenario,
@@ -181,20 +181,6 @@ impl<'a> Recording<'a> {
             effects: life.effects,
             expected,
         }
-    }
-
-    /// What a first backup of the tenant holds.
-    async fn first_backup(
-        template: &Template,
-        tenant: &Tenant,
-        manner: &Manner,
-        seed: u64,
-    ) -> Roots {
-        let mut fresh = template.world(tenant);
-        let life = live(template, &mut fresh, manner, FaultPlan::new(), !seed).await;
-        complete(life.report.as_ref()).unwrap();
-        let verdict = judge(template, &mut fresh, &life.interval).await;
-        verdict.unwrap().newest
     }
 
     /// Boundaries: before each effect, and after the last.
@@ -276,7 +262,7 @@ impl<'a> Recording<'a> {
         }
         // Requests move the time of the tenant on, and with it the dates of what changes meanwhile.
         let expected = match self.scenario.moves() {
-            true => Self::first_backup(self.template, &world.tenant, &self.manner, self.seed).await,
+            true => first_backup(self.template, &world.tenant, &self.manner, self.seed).await,
             false => self.expected.clone(),
         };
         if verdict.newest != expected {
@@ -320,15 +306,16 @@ impl<'a> Recording<'a> {
             Way::NewMachine => world.machine = Machine::new(),
             Way::OldMachineReturns => {
                 let old = std::mem::replace(&mut world.machine, Machine::new());
-                let other = live(
-                    self.template,
-                    world,
-                    &self.manner,
-                    FaultPlan::new(),
-                    self.seed,
-                )
-                .await;
-                complete(other.report.as_ref())?;
+                // The other one may not come to its end, either.
+                let stop = dice / 2 % self.boundaries();
+                let plan = match dice.is_multiple_of(2) {
+                    true => FaultPlan::new(),
+                    false => FaultPlan::new().with(stop, Fault::StopBefore),
+                };
+                let other = live(self.template, world, &self.manner, plan, self.seed).await;
+                if other.report.is_some() {
+                    complete(other.report.as_ref())?;
+                }
                 self.judge(world, *other.interval.start(), figures).await?;
                 world.machine = old;
             }
@@ -431,8 +418,22 @@ impl<'a> Recording<'a> {
     }
 }
 
+/// What a first backup of the tenant holds.
+pub async fn first_backup(
+    template: &Template,
+    tenant: &Tenant,
+    manner: &Manner,
+    seed: u64,
+) -> Roots {
+    let mut fresh = template.world(tenant);
+    let life = live(template, &mut fresh, manner, FaultPlan::new(), !seed).await;
+    complete(life.report.as_ref()).unwrap();
+    let verdict = judge(template, &mut fresh, &life.interval).await;
+    verdict.unwrap().newest
+}
+
 /// A run that nothing disturbs must end well.
-fn complete(report: Option<&backup_engine::Result<RunReport>>) -> Result<&RunReport, String> {
+pub fn complete(report: Option<&backup_engine::Result<RunReport>>) -> Result<&RunReport, String> {
     match report {
         Some(Ok(report)) => match report.outcome {
             RunOutcome::Complete | RunOutcome::CompleteWithQuarantine => Ok(report),
@@ -443,7 +444,7 @@ fn complete(report: Option<&backup_engine::Result<RunReport>>) -> Result<&RunRep
     }
 }
 
-fn kind_of(effect: &Effect) -> &'static str {
+pub fn kind_of(effect: &Effect) -> &'static str {
     if effect.is_of_disk() {
         return "disk";
     }

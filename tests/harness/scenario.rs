@@ -2,7 +2,7 @@
 
 use backup_engine::RunOutcome;
 use backup_store::fault::FaultPlan;
-use m365_simulator::{Fault, FaultPlan as ServiceFaults, FaultRule};
+use m365_simulator::{Fault, FaultPlan as ServiceFaults, FaultRule, Tenant};
 
 use super::judge::judge;
 use super::life::{Manner, live};
@@ -62,8 +62,24 @@ impl Scenario {
 
     /// The world in which the scenario begins.
     pub async fn prepare(self, template: &Template, seed: u64) -> World {
-        let mut world = template.world(&tiny(seed));
-        let before = !matches!(self, Self::First | Self::Slow);
+        self.prepare_with(template, seed, |_| ()).await
+    }
+
+    /// The same, with a tenant that `adapt` has changed.
+    pub async fn prepare_with(
+        self,
+        template: &Template,
+        seed: u64,
+        adapt: impl FnOnce(&Tenant),
+    ) -> World {
+        let tenant = tiny(seed);
+        adapt(&tenant);
+        let mut world = template.world(&tenant);
+        let before = match self {
+            Self::First | Self::Slow => false,
+            Self::Quarantine => !seed.is_multiple_of(2),
+            _ => true,
+        };
         if before {
             let manner = Self::First.manner(seed);
             let life = live(template, &mut world, &manner, FaultPlan::new(), seed).await;

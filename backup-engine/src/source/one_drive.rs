@@ -164,7 +164,6 @@ impl OneDriveSource {
                         newer,
                     });
                 }
-                Downloaded::Gone => return Ok(Fetched::Gone),
                 Downloaded::Other(failure) => failure,
             };
             if last {
@@ -210,15 +209,21 @@ impl OneDriveSource {
 /// What came of one download.
 enum Downloaded {
     Whole(Representation),
-    Gone,
-    /// Something else than what was announced.
+    /// Something else than what was announced, or nothing: the item says what to make of it.
     Other(Error),
 }
 
 impl Downloaded {
     fn from_error(error: m365_graph::Error) -> Result<Self> {
         match error.kind() {
-            GraphErrorKind::NotFound => Ok(Self::Gone),
+            // The address behind a redirect knows nothing of the item: only a read of the item
+            // itself says that it is gone, and a token that it refuses is not ours.
+            GraphErrorKind::NotFound => {
+                let message = "the file is there, and its content is not";
+                let failure = Error::new(ErrorKind::Item, message).with_source(error);
+                Ok(Self::Other(failure))
+            }
+            GraphErrorKind::Unauthorized => Ok(Self::Other(graph::error(error))),
             GraphErrorKind::Integrity | GraphErrorKind::PreconditionFailed => {
                 Ok(Self::Other(graph::item_error(error)))
             }
