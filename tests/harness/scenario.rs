@@ -91,7 +91,7 @@ impl Scenario {
         match self {
             Self::Reset => world.act(Step::ExpireCursors),
             Self::Moving => script(&mut world, seed, 12, None),
-            Self::MovingReset => script(&mut world, seed, 12, Some(3)),
+            Self::MovingReset => script(&mut world, seed, 12, Some(4)),
             Self::Quarantine => {
                 corrupt(&world, seed);
                 world.traffic.script.insert(u64::MAX, Step::Heal);
