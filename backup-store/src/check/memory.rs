@@ -94,6 +94,9 @@ fn decode(plain: &[u8]) -> Result<Memory> {
         let last = decoder.option(|decoder| Ok(Timestamp::from_millis(decoder.signed()?)))?;
         Ok((id, Remembered { blocks, read, last }))
     })?;
+    if !packs.is_sorted_by(|(one, _), (other, _)| one < other) {
+        return Err(decoder.malformed("its packs are out of order"));
+    }
     decoder.finish()?;
     Ok(packs.into_iter().collect())
 }
