@@ -158,10 +158,11 @@ async fn play(wanted: &Wanted, thread: u64, begun: Instant) -> Done {
     while in_time() && (done.figures.points < points || done.figures.doubles < doubles) {
         for scenario in Scenario::ALL {
             let figures = &mut done.figures;
-            let swept = sweep(&template, scenario, seed, WAYS_PER_BOUNDARY, figures).await;
+            let swept =
+                Box::pin(sweep(&template, scenario, seed, WAYS_PER_BOUNDARY, figures)).await;
             let swept = swept.err().map(|failure| failure.to_string());
             note(swept, &mut done.failures);
-            let paired = twice(&template, scenario, seed, figures).await;
+            let paired = Box::pin(twice(&template, scenario, seed, figures)).await;
             note(paired.err(), &mut done.failures);
         }
         seed += wanted.threads;

@@ -23,7 +23,7 @@ fn nothing_is_lost(scenario: Scenario, seeds: std::ops::Range<u64>) {
     run(async {
         let template = Template::new().await;
         for seed in seeds {
-            let swept = sweep(&template, scenario, seed, 1, &mut figures).await;
+            let swept = Box::pin(sweep(&template, scenario, seed, 1, &mut figures)).await;
             failures.extend(swept.err());
         }
     });
@@ -117,7 +117,7 @@ async fn first_failure(scenarios: &[Scenario], figures: &mut Figures) -> Option<
     let template = Template::new().await;
     for seed in 0..6 {
         for scenario in scenarios {
-            let swept = sweep(&template, *scenario, seed, 1, figures).await;
+            let swept = Box::pin(sweep(&template, *scenario, seed, 1, figures)).await;
             if swept.is_err() {
                 return swept.err();
             }

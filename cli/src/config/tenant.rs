@@ -91,7 +91,7 @@ struct Written {
     sign_in_as: Option<String>,
     token_file: Option<PathBuf>,
     token_key: Option<SecretSource>,
-    restore: Option<Box<Written>>,
+    restore: Option<Box<Self>>,
 }
 
 /// A cloud by name, or by the addresses of its servers.

@@ -26,10 +26,9 @@ pub(super) async fn run(context: &Context) -> Result<Exit> {
 async fn examine(config: &Config, purpose: Purpose, findings: &mut Findings<'_>) -> Result<()> {
     let app = app(config, purpose);
     // One app for both has one credential.
-    if purpose == Purpose::Backup || config.tenant.restore.is_some() {
-        if let Some(finding) = endings(app) {
-            findings.tell("credential", &finding)?;
-        }
+    let is_first = purpose == Purpose::Backup || config.tenant.restore.is_some();
+    if is_first && let Some(finding) = endings(app) {
+        findings.tell("credential", &finding)?;
     }
     let connected = Connection::new(config, purpose);
     let token = async {

@@ -147,9 +147,9 @@ impl<N: Names> Document<'_, N> {
 
     fn value(&mut self, field: &str, value: &str) -> String {
         let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-        if value.is_empty() || WORDS.contains(&value) {
-            value.to_owned()
-        } else if CODES.contains(&field) && is_code(value) || is_property(value) {
+        let is_word = value.is_empty() || WORDS.contains(&value);
+        let is_known = CODES.contains(&field) && is_code(value) || is_property(value);
+        if is_word || is_known {
             value.to_owned()
         } else if is_number {
             let count = COUNTS.contains(&field);
