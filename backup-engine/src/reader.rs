@@ -207,7 +207,7 @@ fn is_failure(kind: ErrorKind) -> bool {
 const PAGE_ITEMS: u32 = 200;
 /// What an item takes in memory that does not say so: a usual message.
 const USUAL_BYTES: u64 = 128 << 10;
-/// *Source*: facts/performance.md 4.3.
+/// What a file brings into memory at most at once: it is read in pieces.
 const PIECE_BYTES: u64 = 8 << 20;
 
 fn first_error(results: Vec<Result<Fetched>>) -> Option<Error> {

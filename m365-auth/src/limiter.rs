@@ -166,7 +166,8 @@ impl Limiter {
     /// Notes that a node was said to have too much under way. If several next to each other hear
     /// that while each keeps its limit, the limit is that of the node above them.
     ///
-    /// *Source*: facts/performance.md 4.2: three within ten seconds; doubted again after a day.
+    /// *Source*: our own choice, since the published pages contradict each other: three within ten
+    /// seconds; doubted again after a day.
     fn note_crowd(&mut self, now: Duration, path: &[String]) {
         let Some((_, above)) = path.split_last() else {
             return;

@@ -123,7 +123,7 @@ impl Tenant {
 }
 
 /// Requests to one mailbox that may be under way at once.
-/// *Source*: facts/graph.md 7.2.
+/// *Source*: Microsoft Graph, service-specific throttling limits.
 const MAILBOX_CONCURRENCY: u32 = 4;
 
 /// The place that a request takes among those to its mailbox; given back when it is dropped.

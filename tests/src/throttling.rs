@@ -7,7 +7,7 @@ use crate::tenant::Tenant;
 
 /// How much of what a tenant's services take in how long; `None` is no limit.
 ///
-/// *Source*: facts/graph.md 7.2, with the pages it names. Concurrency per mailbox is limited to
+/// *Source*: Microsoft Graph, service-specific throttling limits. Concurrency per mailbox is limited to
 /// four always, whatever is set here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Throttling {

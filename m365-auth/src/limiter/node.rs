@@ -298,7 +298,7 @@ fn added(count: u32, more: i64) -> u32 {
 }
 
 /// The first pause where the service names none, and the longest.
-/// *Source*: facts/performance.md 4.2: 1 s to 5 min.
+/// *Source*: our own choice: 1 s to 5 min.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_UNNAMED: Duration = Duration::from_secs(300);
 /// Longer pauses are cut to this: a day.

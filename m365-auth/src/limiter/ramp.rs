@@ -7,7 +7,7 @@ use super::{Charge, Unit};
 
 /// The way back after a pause: a quarter of the rate, then half of it, then all.
 ///
-/// *Source*: facts/performance.md 4.2: re-enter at 25 % of the rate, doubling every 5 s.
+/// *Source*: our own choice, held by the bench of time over bound: a quarter, doubling every 5 s.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ramp {
     from: Duration,

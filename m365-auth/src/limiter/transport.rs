@@ -97,7 +97,7 @@ impl Transport for LimitedTransport {
 
 /// Reads the beginning of a refusal for what it says, and hands it on whole.
 ///
-/// *Source*: facts/performance.md 4.2: Outlook names `MailboxConcurrency` in its words only.
+/// *Source*: answers seen by others: Outlook names `MailboxConcurrency` in its words only.
 async fn look_at(response: Response<Body>) -> (Response<Body>, bool) {
     let (head, mut body) = response.into_parts();
     let (mut pieces, mut text) = (Vec::new(), Vec::new());
@@ -145,7 +145,7 @@ fn hold(body: Body, permit: Permit) -> Body {
 
 /// Reads what an answer says of the service's limits.
 ///
-/// *Source*: facts/performance.md 4.2 and facts/graph.md 7.
+/// *Source*: Microsoft Graph, throttling guidance; SharePoint Online, avoid getting throttled or blocked.
 fn feedback(status: StatusCode, headers: &HeaderMap) -> Feedback {
     let number = |name: &str| -> Option<f64> {
         let text = headers.get(name)?.to_str().ok()?;

@@ -25,7 +25,7 @@ use m365_simulator::Tenant;
 use bound::Physics;
 use world::{Outcome, Strategy, Troubles};
 
-/// *Source*: facts/performance.md 2: bytes of a mail, line, latency.
+/// *Source*: assumed: bytes of a mail, a line of 1 Gbit/s, latency.
 const REAL_BYTES: f64 = 80_000.0;
 const REAL_LINE: f64 = 125_000_000.0;
 const LATENCY: Duration = Duration::from_millis(250);

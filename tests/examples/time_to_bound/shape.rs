@@ -34,7 +34,7 @@ impl Shape {
 
 /// Returns the sizes of mailboxes with a log-normal spread, largest anywhere.
 ///
-/// *Source*: spread of 1.1, as assumed in facts/performance.md 2: quantiles, so that a small tenant
+/// *Source*: spread of 1.1, assumed; quantiles, so that a small tenant
 /// has its share of large mailboxes, too.
 pub(crate) fn sizes(users: usize, mean: f64) -> Vec<u64> {
     let size = |place: usize| {

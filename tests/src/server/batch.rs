@@ -1,6 +1,6 @@
 //! Batch: up to twenty requests in one, each answered on its own.
 //!
-//! *Source*: facts/graph.md 7.1: at most 20 parts; ids unique whatever their case; answers in no
+//! *Source*: Microsoft Graph, JSON batching: at most 20 parts; ids unique whatever their case; answers in no
 //! order; 424 after a failed dependency; no part is followed anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@ use super::answer::{self, Outcome, Refusal};
 use super::call::Call;
 
 /// Users per page where nobody asks for another size, and the most one may ask for.
-/// *Source*: facts/graph.md 2.
+/// *Source*: Microsoft Graph, list users.
 const PAGE_USERS: usize = 100;
 const PAGE_USERS_MAX: usize = 999;
 

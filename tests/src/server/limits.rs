@@ -1,6 +1,7 @@
 //! Limits: what a request costs its service, and how the service says that it is too much.
 //!
-//! *Source*: facts/graph.md 7.2.
+//! *Source*: Microsoft Graph, service-specific throttling limits; SharePoint Online, avoid getting throttled
+//! or blocked.
 
 use http::Method;
 

@@ -53,7 +53,7 @@ impl Urls {
 
     /// Returns the same addresses, but for the one service whose host the request names otherwise.
     ///
-    /// *Source*: facts/clients.md: absolute addresses follow `Host` and `X-Forwarded-Proto`.
+    /// *Source*: what clients behind a proxy need: absolute addresses follow `Host` and `X-Forwarded-Proto`.
     pub(crate) fn followed(&self, door: Door, authority: &Authority, scheme: &str) -> Self {
         let mut urls = self.clone();
         let url = match door {

@@ -16,7 +16,7 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 /// Seconds by which clocks may differ.
 const SKEW_SECONDS: f64 = 300.0;
 
-/// What an assertion claims; times may be fractional (facts/clients.md).
+/// What an assertion claims; times may be fractional, as some libraries write them.
 #[derive(Debug, Deserialize)]
 struct Claims {
     aud: String,

@@ -18,8 +18,8 @@ use crate::tenant::uploads::Upload;
 use crate::tenant::{EPOCH, ids};
 
 /// Sizes between which an upload session is needed, and the largest range of one.
-/// *Source*: facts/graph.md 3.2, which says 3 MB. Counted as 3,000,000, everything that is too
-/// long for one request of 4 MiB in base64 can go by a session.
+/// *Source*: Microsoft Graph, attach large files to Outlook messages, which says 3 MB. Counted
+/// as 3,000,000, everything that is too long for one request of 4 MiB in base64 can go by a session.
 const SESSION_BYTES_MIN: u64 = 3_000_000;
 const SESSION_BYTES_MAX: u64 = 150 * 1024 * 1024;
 const RANGE_BYTES_MAX: usize = 4 * 1024 * 1024;

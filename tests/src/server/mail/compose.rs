@@ -14,7 +14,7 @@ use crate::tenant::mailbox::Draft;
 use crate::tenant::message::{Address, Attachment, Content, Flag, Importance, MessageView};
 
 /// `PR_MESSAGE_FLAGS`, `PR_CLIENT_SUBMIT_TIME`, `PR_MESSAGE_DELIVERY_TIME`.
-/// *Source*: facts/graph.md 3.2.
+/// *Source*: [MS-OXPROPS].
 const FLAGS: &str = "Integer 0xe07";
 const SUBMIT_TIME: &str = "SystemTime 0x39";
 const DELIVERY_TIME: &str = "SystemTime 0xe06";

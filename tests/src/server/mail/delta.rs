@@ -30,7 +30,7 @@ const FOLDER_OPTIONS: [&str; 4] = ["select", "top", "skiptoken", "deltatoken"];
 /// Folders per page.
 const PAGE_FOLDERS: usize = 200;
 
-/// Messages that a delta query with a filter shows at most (facts/graph.md 3.2).
+/// Messages that a delta query with a filter shows at most: Microsoft Graph, message: delta.
 const FILTERED_MAX: usize = 5000;
 
 pub(super) fn messages(call: &Call) -> Outcome {

@@ -18,7 +18,7 @@ use crate::tenant::message::{Content, Message};
 const PAGE_MESSAGES: usize = 10;
 const PAGE_MESSAGES_MAX: usize = 1000;
 
-/// The largest JSON body of a write, in bytes (facts/graph.md 3.2).
+/// The largest JSON body of a write, in bytes: Microsoft Graph, known limits of Outlook.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Refuses a body above the limit of ordinary writes.

@@ -9,7 +9,7 @@ use crate::server::call::Call;
 use crate::server::directory::context;
 
 /// Ids in one request at most.
-/// *Source*: facts/graph.md 3.2.
+/// *Source*: Microsoft Graph, user: translateExchangeIds.
 const IDS_MAX: usize = 1000;
 
 /// The formats that are told apart here; those of other protocols are refused.

@@ -10,7 +10,7 @@ use super::names::{chance, check_bytes};
 use super::{Mailbox, Mark};
 
 /// Generations of tokens that a chain remembers.
-/// *Source*: facts/performance.md; field experience, no documented number.
+/// *Source*: field experience of others; no documented number.
 const GENERATIONS: u32 = 3;
 
 /// What a first request asked for; it holds for the whole chain.

@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 }
 
 /// The folders that every mailbox has: well-known name, hidden, names in several languages.
-/// *Source*: facts/graph.md 3.2.
+/// *Source*: Microsoft Graph, mailFolder resource type; the names in other languages are those of Outlook.
 pub(crate) const WELL_KNOWN: [(&str, bool, [&str; 4]); 11] = [
     (
         "msgfolderroot",
