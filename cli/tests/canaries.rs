@@ -35,8 +35,9 @@ impl Ear<'_> {
 fn secrets(world: &World) -> Vec<String> {
     let mut secrets = vec![CANARY.to_owned(), "correct horse".to_owned()];
     secrets.push(world.tenant().app().client_secret);
-    // Tokens of the tenant are signed JSON, and begin as such do.
-    secrets.push("eyJ".to_owned());
+    // Tokens of the tenant are signed JSON, and begin as such do: `{"alg":"`. Fewer letters of it
+    // turn up by chance in what is sealed.
+    secrets.push("eyJhbGciOiJ".to_owned());
     let key = fs::read_to_string(world.path("app.key")).unwrap_or_default();
     secrets.extend(key.lines().nth(1).map(str::to_owned));
     for user in world.tenant().users() {
