@@ -25,7 +25,7 @@ pub struct SnapshotListing {
 impl Store {
     /// Lists all snapshots, by a listing made now, oldest first.
     ///
-    /// *Errors*: [`ErrorKind::Damaged`] when a snapshot set cannot be read;
+    /// *Errors*: [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) when a snapshot set cannot be read;
     /// [`snapshot_listing`](Self::snapshot_listing) gives the others all the same.
     pub async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
         let mut listing = self.snapshot_listing().await?;
@@ -103,8 +103,8 @@ impl Writer {
 
     /// Publishes snapshots: uploads what they refer to, then their sets, each in one atomic step.
     ///
-    /// *Errors*: [`ErrorKind::Fenced`] when another ended the lease: nothing of the set that was
-    /// refused is published, and a new writer is needed.
+    /// *Errors*: [`ErrorKind::Fenced`](crate::ErrorKind::Fenced) when another ended the lease:
+    /// nothing of the set that was refused is published, and a new writer is needed.
     ///
     /// *Cancel safety*: when dropped, a set may or may not be published; a later call settles it
     /// first.

@@ -43,7 +43,7 @@ pub struct GraphOptions {
     /// The clock and the source of random numbers.
     pub environment: Arc<dyn Environment>,
     /// The app and the tenant, as the two topmost nodes of a limiter name them: each request
-    /// carries a [`Charge`](m365_auth::Charge), as [`limits`](crate::limits) says.
+    /// carries a [`Charge`], as [`limits`](crate::limits) says.
     pub limited_as: [String; 2],
     /// Who takes notice of what the services say of their limits.
     pub throttle_observer: Option<Arc<dyn ThrottleObserver>>,
