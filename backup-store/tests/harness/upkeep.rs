@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backup_store::{
-    Backend, CopyOptions, Error, ErrorKind, KeyFile, Result, Rotation, SlotOptions,
+    Backend, CopyOptions, Error, ErrorKind, KeyFile, Result, Rotation, SlotOptions, Store,
 };
 
 use super::backup::options;
@@ -12,6 +12,21 @@ use super::world::{Life, Note};
 /// Begins a new key epoch without whoever was there besides us, then lets somebody new in.
 pub async fn change_keys(life: &Life<'_>) -> Result<()> {
     let store = life.open().await?;
+    // What a dead process put may land meanwhile: nothing is changed then, and one is told to try
+    // again. Once must do.
+    match rotate(life, &store).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => rotate(life, &store).await?,
+        rotated => rotated?,
+    }
+    let guest = KeyFile::generate(life.environment.as_ref())?;
+    store
+        .add_key(&guest, SlotOptions::labelled("guest"))
+        .await?;
+    Ok(())
+}
+
+/// Changes the root key, and keeps nobody but the first recipient.
+async fn rotate(life: &Life<'_>, store: &Store) -> Result<()> {
     let ours = backup_store::Unlock::from(&life.template.key);
     let mut rotation = Rotation {
         keep: vec![ours],
@@ -22,12 +37,7 @@ pub async fn change_keys(life: &Life<'_>) -> Result<()> {
             rotation.remove.extend(slot.recipient);
         }
     }
-    store.rotate_keys(rotation).await?;
-    let guest = KeyFile::generate(life.environment.as_ref())?;
-    store
-        .add_key(&guest, SlotOptions::labelled("guest"))
-        .await?;
-    Ok(())
+    store.rotate_keys(rotation).await.map(drop)
 }
 
 /// Copies what the other store holds in this round.
