@@ -70,7 +70,8 @@ pub trait Coordinator: fmt::Debug + Send + Sync {
     /// [`complete`](Self::complete).
     async fn release(&self, claim: &Claim) -> Result<bool>;
 
-    /// Returns the part of the service's limits that `worker` may use.
+    /// Returns the part of the service's limits that `worker` may use. The limiter does not go by it
+    /// yet: that is left to the embedder.
     async fn share(&self, worker: &WorkerId) -> Result<Share>;
 }
 
