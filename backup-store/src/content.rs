@@ -48,6 +48,14 @@ pub struct ContentRef {
 }
 
 impl ContentRef {
+    /// Returns the chunk that is the whole content, if it is one.
+    pub(crate) fn one_chunk(&self) -> Option<&ChunkId> {
+        match &self.chunks[..] {
+            [chunk] if self.recipe.is_none() => Some(chunk),
+            _ => None,
+        }
+    }
+
     /// Lists every chunk that the content needs, in the order they are kept.
     ///
     /// One may be listed twice. All of them are needed; put one after the other they need not be

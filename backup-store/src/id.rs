@@ -122,6 +122,14 @@ id_type!(
     /// The keyed BLAKE3 of a whole content, checked when all its chunks were read.
     ContentHash, 32, "content hash"
 );
+
+impl ContentHash {
+    /// The hash of a content that is one chunk: both are named by the same function.
+    pub(crate) fn of_one_chunk(chunk: &ChunkId) -> Self {
+        Self::from_bytes(*chunk.as_bytes())
+    }
+}
+
 id_type!(
     /// Names one recipient of the root key, through all changes of its secret and of the root.
     RecipientId, 16, "recipient id"

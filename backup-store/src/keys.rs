@@ -115,7 +115,6 @@ purposes! {
     EPOCH_WRAP = "epoch wrap key";
     CONTENT = "content key";
     CATALOG = "catalog key";
-    CONTENT_HASH = "content hash key";
     TREE_BOUNDARY = "tree boundary key";
     LOCAL = "local key";
     GEAR = "chunker gear table";
@@ -148,7 +147,6 @@ pub(crate) struct Keys {
     /// One entry per key epoch, from 0; never empty.
     epochs: RwLock<Vec<EpochKeys>>,
     stable: StableKeys,
-    content_hash: Key,
     tree_boundary: Key,
     local: Key,
     pub(crate) gear: Gear,
@@ -183,7 +181,6 @@ impl Keys {
             store,
             epochs: RwLock::new(epochs.collect()),
             stable: stable.clone(),
-            content_hash: stable.chunk_id.derive(Purpose::CONTENT_HASH, &[]),
             tree_boundary: stable.chunk_id.derive(Purpose::TREE_BOUNDARY, &[]),
             local: stable.chunk_id.derive(Purpose::LOCAL, &[store.as_bytes()]),
             gear: Gear::new(&stable.chunker.derive(Purpose::GEAR, &[])),
@@ -250,14 +247,15 @@ impl Keys {
         ChunkId::from_bytes(blake3::keyed_hash(self.stable.chunk_id.bytes(), plain).into())
     }
 
-    /// Starts the hash of a whole content.
+    /// Starts the hash of a whole content: a content of one chunk has the hash that names the
+    /// chunk, is hashed once, and its record holds the same 32 bytes twice, which compress.
     pub(crate) fn content_hasher(&self) -> blake3::Hasher {
-        blake3::Hasher::new_keyed(self.content_hash.bytes())
+        blake3::Hasher::new_keyed(self.stable.chunk_id.bytes())
     }
 
     /// Hashes a whole content that is at hand.
     pub(crate) fn content_hash(&self, plain: &[u8]) -> ContentHash {
-        ContentHash::from_bytes(blake3::keyed_hash(self.content_hash.bytes(), plain).into())
+        ContentHash::of_one_chunk(&self.chunk_id(plain))
     }
 
     fn epochs(&self) -> RwLockReadGuard<'_, Vec<EpochKeys>> {

@@ -121,9 +121,18 @@ impl ContentReader {
         if self.length > self.content.length {
             return Err(self.damaged("it is longer than it should be"));
         }
+        // A content of one chunk was hashed when the chunk was checked.
+        if self.content.one_chunk().is_none() {
+            self.hash(&piece).await?;
+        }
+        self.source = Some(source);
+        Ok(Some(piece))
+    }
+
+    async fn hash(&mut self, piece: &Bytes) -> Result<()> {
         let mut hasher = self.hasher.take().ok_or_else(cancelled)?;
         if piece.len() <= HASHED_INLINE {
-            hasher.update(&piece);
+            hasher.update(piece);
             self.hasher = Some(hasher);
         } else {
             let hashed = piece.clone();
@@ -133,16 +142,21 @@ impl ContentReader {
             });
             self.hasher = Some(hasher.await?);
         }
-        self.source = Some(source);
-        Ok(Some(piece))
+        Ok(())
     }
 
     fn check_whole(&self) -> Result<()> {
-        let hash = self.hasher.as_ref().map(|hasher| hasher.finalize().into());
+        let hash = match self.content.one_chunk() {
+            Some(chunk) => Some(ContentHash::of_one_chunk(chunk)),
+            None => {
+                let hash = self.hasher.as_ref().map(|hasher| hasher.finalize().into());
+                hash.map(ContentHash::from_bytes)
+            }
+        };
         if self.length != self.content.length {
             return Err(self.damaged("it is shorter than it should be"));
         }
-        if hash.map(ContentHash::from_bytes) != Some(self.content.hash) {
+        if hash != Some(self.content.hash) {
             return Err(self.damaged("its chunks do not add up to its hash"));
         }
         Ok(())

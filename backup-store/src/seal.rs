@@ -19,7 +19,7 @@ use crate::keys::{KEY_LENGTH, Key, Keys, Purpose, same};
 use crate::nonces::observe;
 
 /// Format version of the whole store; part of what every sealed thing is bound to.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Bytes that sealing adds to a message.
 pub(crate) const TAG: usize = 16;
@@ -85,7 +85,7 @@ const PAYLOAD_HEADER: usize = 1 + 8 + 8;
 const CODEC_RAW: u8 = 0;
 const CODEC_ZSTD: u8 = 1;
 /// Compression level of everything: measured as the best trade for mail.
-pub(crate) const ZSTD_LEVEL: i32 = 3;
+pub(crate) const ZSTD_LEVEL: i32 = 2;
 
 /// Seals a small object for the name it will have.
 pub(crate) fn seal_object(

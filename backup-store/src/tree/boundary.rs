@@ -2,9 +2,9 @@
 //!
 //! Integers only. Let x be the encoded bytes of the node including this record, len this record,
 //! h the first 32 bits (little-endian) of the keyed hash of level and key. The node ends after
-//! this record if x ≥ 128 KiB, or if h < min(2³² − 1, len · R(x)). R grows in steps with x, so
-//! that nodes are mostly of middling size; it depends on bytes, so that a long record does not
-//! make a long node. The state is reset at every boundary.
+//! this record if x ≥ 128 KiB, or if x ≥ 16 KiB and h < min(2³² − 1, len · 2³² / 8 KiB): on average
+//! at 24 KiB, where an edit of scattered records writes little beside them. It depends on bytes, so
+//! that a long record does not make a long node. The state is reset at every boundary.
 
 use bytes::Bytes;
 
@@ -30,25 +30,14 @@ impl std::fmt::Debug for BoundaryKey {
     }
 }
 
-/// How likely a byte ends a node that has reached x bytes, in units of 2⁻³².
-fn rate(x: usize) -> u64 {
-    if x < 16 * KIB {
-        0
-    } else if x < 32 * KIB {
-        (1 << 32) / (64 * KIB as u64)
-    } else if x < 64 * KIB {
-        (1 << 32) / (16 * KIB as u64)
-    } else {
-        (1 << 32) / (8 * KIB as u64)
-    }
-}
+/// How likely a byte ends a node that is long enough, in units of 2⁻³².
+const RATE: u64 = (1 << 32) / (8 * KIB as u64);
 
 fn ends_node(boundary: &BoundaryKey, level: u8, key: &[u8], x: usize, len: usize) -> bool {
     if x >= 128 * KIB {
         return true;
     }
-    let rate = rate(x);
-    if rate == 0 {
+    if x < 16 * KIB {
         return false;
     }
     let mut hasher = blake3::Hasher::new_keyed(&boundary.0);
@@ -57,7 +46,7 @@ fn ends_node(boundary: &BoundaryKey, level: u8, key: &[u8], x: usize, len: usize
     let hash = hasher.finalize();
     let [a, b, c, d, ..] = *hash.as_bytes();
     let h = u64::from(u32::from_le_bytes([a, b, c, d]));
-    h < u64::from(u32::MAX).min(len as u64 * rate)
+    h < u64::from(u32::MAX).min(len as u64 * RATE)
 }
 
 /// A node that has ended.

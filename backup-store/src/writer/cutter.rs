@@ -122,12 +122,17 @@ impl Cutter {
     /// Ends the content; returns its reference and its last chunks.
     pub(super) fn finish(mut self) -> Result<(ContentRef, Vec<Chunk>)> {
         let mut streams = self.streams;
-        if let Some(mut message) = self.message {
-            self.hasher.update(&message.input);
+        let message = self.message.map(|mut message| {
             message.splitter.push(&message.input, &mut streams)?;
             message.splitter.finish(&mut streams)?;
-        } else {
-            self.hasher.update(streams.literals.waiting());
+            Ok(message.input)
+        });
+        let message = message.transpose()?;
+        let one_chunk = streams.literals.is_whole(self.length);
+        if !one_chunk {
+            let rest = message.as_deref();
+            self.hasher
+                .update(rest.unwrap_or_else(|| streams.literals.waiting()));
         }
         let (keys, ready) = (&streams.keys, &mut streams.ready);
         let chunks = streams.literals.finish(keys, streams.class, ready);
@@ -135,9 +140,13 @@ impl Cutter {
             .steps
             .iter()
             .any(|step| matches!(step, Step::Base64(_)));
+        let hash = match chunks.first() {
+            Some(id) if one_chunk => ContentHash::of_one_chunk(id),
+            _ => ContentHash::from_bytes(self.hasher.finalize().into()),
+        };
         let content = ContentRef {
             length: self.length,
-            hash: ContentHash::from_bytes(self.hasher.finalize().into()),
+            hash,
             chunks,
             recipe: split.then_some(Recipe {
                 steps: streams.steps,
@@ -201,6 +210,12 @@ struct Stream {
 impl Stream {
     fn waiting(&self) -> &[u8] {
         &self.buffer[self.start..]
+    }
+
+    /// Tells whether a content of `length` bytes is all here, and will be one chunk.
+    fn is_whole(&self, length: u64) -> bool {
+        let waiting = self.waiting().len();
+        self.chunks.is_empty() && waiting as u64 == length && (1..=AVERAGE_BYTES).contains(&waiting)
     }
 
     /// Takes bytes up to the largest chunk; returns how many.

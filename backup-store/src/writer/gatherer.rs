@@ -15,13 +15,14 @@ use super::upload::Waiting;
 use super::{Writer, offload};
 use crate::content::{ContentClass, ContentRef};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkId, ContentHash, PackId};
 use crate::pack::spools::CLOSE_AFTER;
 use crate::pack::{Block, PackKind};
 use crate::store::HASHED_INLINE;
 
-/// Size at which a block of small chunks is sealed.
+/// Sizes at which a block of small chunks is sealed: text gains by a larger one, and inflates fast.
 const BLOCK_TARGET: usize = 512 * 1024;
+const TEXT_BLOCK_TARGET: usize = 1024 * 1024;
 /// Chunks from this size on are blocks of their own.
 const LARGE_CHUNK: usize = 256 * 1024;
 /// Blocks of one gatherer that are sealed at the same time.
@@ -94,17 +95,15 @@ impl Gatherer {
             }
             return Ok(content);
         }
-        let keys = self.writer().store().keys();
-        let hash = keys.content_hash(bytes);
+        let id = self.writer().store().keys().chunk_id(bytes);
         let mut chunks = Vec::new();
         if !bytes.is_empty() {
-            let id = keys.chunk_id(bytes);
             chunks.push(id);
             self.put_chunk(class, id, bytes.into()).await?;
         }
         Ok(ContentRef {
             length: bytes.len() as u64,
-            hash,
+            hash: ContentHash::of_one_chunk(&id),
             chunks,
             recipe: None,
         })
@@ -184,10 +183,14 @@ impl Gatherer {
                     chunks: vec![(id, length)],
                 })
             } else {
+                let target = match class {
+                    ContentClass::Text => TEXT_BLOCK_TARGET,
+                    _ => BLOCK_TARGET,
+                };
                 let block = state.open.entry(class).or_default();
                 block.plain.extend_from_slice(&bytes);
                 block.chunks.push((id, length));
-                if block.plain.len() >= BLOCK_TARGET {
+                if block.plain.len() >= target {
                     state.open.remove(&class)
                 } else {
                     None

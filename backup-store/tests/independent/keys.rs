@@ -238,10 +238,6 @@ impl Keys {
         blake3::keyed_hash(&self.chunk_id, plain).into()
     }
 
-    pub fn content_hash(&self, plain: &[u8]) -> Hash {
-        blake3::keyed_hash(&derive(&self.chunk_id, "content hash key", &[]), plain).into()
-    }
-
     pub fn boundary_key(&self) -> Hash {
         derive(&self.chunk_id, "tree boundary key", &[])
     }

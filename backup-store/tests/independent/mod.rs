@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
                 self.joined(chunks)
             })?,
         };
-        if whole.len() as u64 != content.length || self.keys.content_hash(&whole) != content.hash {
+        if whole.len() as u64 != content.length || self.keys.chunk_name(&whole) != content.hash {
             return Err(format!(
                 "content {}: wrong length or hash",
                 hex(&content.hash)

@@ -85,9 +85,7 @@ impl Reader<'_> {
     fn ends_node(&self, level: u8, key: &[u8], x: usize, size: usize) -> bool {
         let rate: u64 = match x {
             x if x >= 131_072 => return true,
-            x if x >= 65_536 => 524_288,
-            x if x >= 32_768 => 262_144,
-            x if x >= 16_384 => 65_536,
+            x if x >= 16_384 => 524_288,
             _ => 0,
         };
         let mut message = vec![level];
