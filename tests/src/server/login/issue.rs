@@ -74,6 +74,7 @@ pub(super) fn token(
             Subject::App => std::collections::BTreeSet::new(),
             Subject::Person { wish, .. } => wish.scopes.iter().cloned().collect(),
         },
+        by_assertion: form.get("client_assertion").is_some(),
         answers_challenges: claims.capable,
         claims_met: claims.not_before,
     };
