@@ -191,9 +191,10 @@ impl Tenant {
         let resource = resource.trim_end_matches('/');
         let global = Urls::global();
         let names = [&*self.urls, &*self.home, &global];
-        let services: [fn(&Urls) -> String; 2] = [
+        let services: [fn(&Urls) -> String; 3] = [
             |urls| urls.graph.origin().ascii_serialization(),
             |urls| urls.ews.origin().ascii_serialization(),
+            |urls| urls.content.origin().ascii_serialization(),
         ];
         services
             .into_iter()
