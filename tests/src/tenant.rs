@@ -268,9 +268,12 @@ impl State {
         language: usize,
     ) -> usize {
         let place = self.users.len();
-        let number = place as u64;
+        let number = self.collections.made("users");
+        let id = ids::guid(self.seed, "user", number);
+        self.collections
+            .put("users", self.seed, serde_json::json!({ "id": id }));
         self.users.push(UserState {
-            id: ids::guid(self.seed, "user", number),
+            id,
             principal_name: principal_name.to_string(),
             display_name: display_name.to_string(),
             kind,
