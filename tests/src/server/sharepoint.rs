@@ -54,12 +54,15 @@ fn is_by_secret(call: &Call) -> bool {
     let token = token.trim_start_matches("Bearer ");
     let state = call.tenant.lock();
     let known = state.app.tokens.get(token);
-    known.is_some_and(|known| known.user.is_none() && !known.by_assertion)
+    known.is_some_and(|known| known.by_secret)
 }
 
 fn unsupported() -> Answer {
     let text = "Unsupported app only token.";
-    answer::json(401, &json!({ "error_description": text }))
+    let mut answer = answer::json(401, &json!({ "error_description": text }));
+    let said = format!("3001000;reason=\"{text}\";category=\"invalid_client\"");
+    answer::put_header(&mut answer, "x-ms-diagnostics", &said);
+    answer
 }
 
 fn unknown(call: &Call) -> Refusal {
@@ -81,7 +84,8 @@ fn require(call: &Call, permissions: &[&str]) -> Result<(), Refusal> {
         return Ok(());
     }
     let code = "-2147024891, System.UnauthorizedAccessException";
-    let text = "Attempted to perform an unauthorized operation.";
+    let text = "Access denied. You do not have permission to perform this action or access this \
+                resource.";
     Err(Refusal::new(403, code, text))
 }
 
@@ -208,9 +212,10 @@ fn add(call: &Call, path: &str, rest: &[&str]) -> Outcome {
     Ok(answer::json(200, &shown(path, &place, &name)))
 }
 
-const READ: [&str; 3] = [
+const READ: [&str; 4] = [
     "Sites.Read.All",
     "Sites.ReadWrite.All",
+    "Sites.Manage.All",
     "Sites.FullControl.All",
 ];
 const WRITE: [&str; 2] = ["Sites.ReadWrite.All", "Sites.FullControl.All"];

@@ -9,8 +9,20 @@ use serde_json::{Value, json};
 use super::Tenant;
 
 /// The sites of a tenant, by their path in lower case, without slashes around it.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sites(pub(crate) BTreeMap<String, Site>);
+
+impl Default for Sites {
+    /// Every tenant has a site at the root of its host.
+    fn default() -> Self {
+        let root = Site {
+            title: "Contoso".to_owned(),
+            template: "SITEPAGEPUBLISHING".to_owned(),
+            ..Site::default()
+        };
+        Self(BTreeMap::from([(String::new(), root)]))
+    }
+}
 
 /// One site.
 #[derive(Debug, Default, Clone)]
