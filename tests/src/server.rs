@@ -1,4 +1,4 @@
-//! Server: one request in, one answer out, for the four services of a tenant.
+//! Server: one request in, one answer out, for the five services of a tenant.
 //!
 //! [`Tenant::handle`] finds the service by the host of the request and calls its `route` function
 //! with a `Call`: the request with decoded path segments and query options. A route
@@ -37,6 +37,7 @@ mod loopback;
 pub(crate) mod mail;
 mod permissions;
 pub(crate) mod route_name;
+mod sharepoint;
 mod subscriptions;
 mod teams;
 #[cfg(test)]
@@ -212,6 +213,7 @@ fn answer(call: &Call) -> Answer {
         }
         Door::Content if call.keys().first() == Some(&"api") => exchange::import(call),
         Door::Content => content::route(call),
+        Door::SharePoint => sharepoint::route(call),
     };
     let mut answer = outcome.unwrap_or_else(|refusal| refusal.into_answer(call));
     signals.put_on(&mut answer);

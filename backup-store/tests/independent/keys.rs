@@ -9,7 +9,7 @@ use super::bytes::{Cursor, hex, inflate, unhex};
 use super::{Answer, Hash, Objects};
 
 /// 18: the version of the format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What opens a store.
 pub enum Secret {
