@@ -14,3 +14,4 @@ mod restore;
 mod same_as_full;
 mod support;
 mod true_bytes;
+mod workers;
