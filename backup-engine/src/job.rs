@@ -258,7 +258,6 @@ impl BackupJob {
         let start = Start {
             context,
             journalled: journalled.collect(),
-            listing: context.writer.snapshots(),
         };
         let desk = Desk::new(self.sources.iter().map(|source| &**source));
         let mut worked = Worked::default();
@@ -419,11 +418,10 @@ impl Worked {
     }
 }
 
-/// What the start of a resource needs: what is published, and what is journalled.
+/// What the start of a resource needs beside what is published.
 struct Start<'a> {
     context: &'a RunContext<'a>,
     journalled: HashMap<ResourceId, Header>,
-    listing: Vec<SnapshotEntry>,
 }
 
 impl Start<'_> {
@@ -561,7 +559,7 @@ impl Start<'_> {
         let parent = if moved {
             choose_parent(&context.writer.list_snapshots().await?, &id).cloned()
         } else {
-            choose_parent(&self.listing, &id).cloned()
+            context.writer.parent_of(&id).await?
         };
         let base = parent.as_ref().map(|entry| entry.id);
         context.outbox.continues(&id, base);

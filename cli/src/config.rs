@@ -1,6 +1,7 @@
 //! Config: one backup set per TOML file, read strictly, with errors that name the line.
 
 mod diagnose;
+mod ews;
 mod network;
 mod operation;
 mod shape;
@@ -18,6 +19,7 @@ use crate::pins::path_beside;
 use shape::WordOr;
 
 pub(crate) use diagnose::nearest;
+pub(crate) use ews::EwsSignIn;
 pub(crate) use network::{Network, ProxyChoice};
 pub(crate) use operation::{Alarm, Coordinator, Limits, Quota, Schedule};
 pub(crate) use tenant::{App, CredentialChoice, Machine, Person, Tenant};

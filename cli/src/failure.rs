@@ -63,7 +63,10 @@ impl Failure {
     pub(crate) fn because(mut self, error: &dyn StdError) -> Self {
         let mut cause = Some(error);
         while let Some(error) = cause {
-            self = self.cause(error.to_string());
+            let said = error.to_string();
+            if !SAYS_NOTHING.contains(&said.as_str()) {
+                self = self.cause(said);
+            }
             cause = error.source();
         }
         self
@@ -120,6 +123,15 @@ impl fmt::Display for Failure {
         Ok(())
     }
 }
+
+/// What the layers of the network library say when the next one says it better.
+const SAYS_NOTHING: [&str; 5] = [
+    "error sending request",
+    "client error (Connect)",
+    "client error (SendRequest)",
+    "connection error",
+    "error resolving DNS",
+];
 
 /// Finds the operating system's error in a chain of causes.
 pub(crate) fn io_error_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {

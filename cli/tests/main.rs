@@ -20,6 +20,7 @@ mod interrupt;
 mod kill;
 #[path = "../../backup-engine/tests/support/postgres.rs"]
 mod postgres;
+mod reach;
 mod support;
 mod walkthrough;
 mod workers;

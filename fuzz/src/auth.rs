@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, Request, Response};
 use m365_auth::{
-    Authorization, AuthorizationOptions, CallbackAnswer, Certificate, Challenge, Claims, Cloud,
-    ConsentRequest, Credential, Recording, SignIn, TokenProvider,
+    Authorization, AuthorizationOptions, Body, CallbackAnswer, Certificate, Challenge, Claims,
+    Cloud, ConsentRequest, Credential, Recording, RecordingTransport, ServiceTransport, SignIn,
+    TokenProvider, Transport,
 };
 
 use crate::wire::{Fixed, answering, block_on, token_client};
@@ -77,6 +80,51 @@ pub fn auth_recording(bytes: &[u8]) {
             assert_eq!(again.ok(), Some(recording), "written and read again");
         }
     }
+}
+
+/// Scrubs a body for a recording; the first byte says what it claims to be, and wherever another
+/// byte is 1 a secret stands.
+pub fn auth_scrub(bytes: &[u8]) {
+    const SECRET: &[u8] = b"q7zX9canary";
+    let Some((kind, rest)) = bytes.split_first() else {
+        return;
+    };
+    let kind = [
+        "text/xml; charset=utf-8",
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "text/plain",
+    ][usize::from(kind % 4)];
+    let planted = rest.split(|byte| *byte == 1).collect::<Vec<_>>();
+    let body = Bytes::from(planted.join(SECRET));
+    let recorder = RecordingTransport::new(answering_as(kind, &body));
+    let request = Request::post("https://outlook.office365.com/EWS/Exchange.asmx")
+        .header("content-type", kind)
+        .body(Body::from(body));
+    let Ok(request) = request else { return };
+    let read = block_on(async {
+        let response = recorder.send(request).await?;
+        response.into_body().collect(16 << 20).await
+    });
+    assert!(read.is_ok(), "what is recorded is handed on");
+    let recording = recorder.recording();
+    let text = recording.to_text();
+    let secret = String::from_utf8_lossy(SECRET);
+    assert!(!text.contains(&*secret), "a recording shows no secret");
+    assert_eq!(
+        Recording::parse(&text).ok(),
+        Some(recording),
+        "written and read again"
+    );
+}
+
+fn answering_as(kind: &'static str, body: &Bytes) -> Arc<dyn Transport> {
+    let body = body.clone();
+    Arc::new(ServiceTransport::new(move |_: Request<Bytes>| {
+        let body = stream::iter([Ok(body.clone())]);
+        let answer = Response::builder().header("content-type", kind).body(body);
+        async move { answer.map_err(std::io::Error::other) }
+    }))
 }
 
 /// Reads a refusal of the identity platform, its codes and their meaning.

@@ -5,7 +5,9 @@ mod store;
 mod stored;
 mod wire;
 
-pub use auth::{auth_callback, auth_certificate, auth_challenge, auth_recording, auth_refusal};
+pub use auth::{
+    auth_callback, auth_certificate, auth_challenge, auth_recording, auth_refusal, auth_scrub,
+};
 pub use store::{
     store_container, store_item, store_item_key, store_mime, store_run_note, store_run_record,
     store_snapshot, store_tree,
@@ -15,8 +17,8 @@ pub use stored::{
     store_pack, store_recipe, store_round, store_slot,
 };
 pub use wire::{
-    ews_find_folder, ews_find_item, ews_get_item, graph_delta, graph_error, graph_page,
-    token_response,
+    ews_find_folder, ews_find_item, ews_get_item, graph_batch, graph_delta, graph_error,
+    graph_page, graph_signals, graph_upload, token_response,
 };
 
 /// One target: takes any bytes, and must neither panic nor hang nor take memory without bound.
@@ -29,12 +31,16 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("auth_challenge", auth_challenge),
     ("auth_recording", auth_recording),
     ("auth_refusal", auth_refusal),
+    ("auth_scrub", auth_scrub),
     ("ews_find_folder", ews_find_folder),
     ("ews_find_item", ews_find_item),
     ("ews_get_item", ews_get_item),
+    ("graph_batch", graph_batch),
     ("graph_delta", graph_delta),
     ("graph_error", graph_error),
     ("graph_page", graph_page),
+    ("graph_signals", graph_signals),
+    ("graph_upload", graph_upload),
     ("store_container", store_container),
     ("store_index", store_index),
     ("store_item", store_item),

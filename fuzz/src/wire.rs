@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response};
-use m365_auth::{AccessToken, Audience, Cloud, RetryPolicy, Secret, ServiceTransport};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use m365_auth::{AccessToken, Audience, Body, Cloud, RetryPolicy, Secret, ServiceTransport};
 use m365_auth::{Environment, TokenClient, TokenProvider, Transport};
 use m365_ews::{FindFolder, FindItem, GetItem, Limits, Operation, read_answer};
-use m365_graph::{GraphClient, GraphOptions};
+use m365_graph::{GraphClient, GraphOptions, ThrottleSignals, UploadOptions};
 
 /// Bounds that a small input can reach.
 const LIMITS: Limits = Limits {
@@ -49,6 +49,45 @@ pub fn graph_page(bytes: &[u8]) {
 pub fn graph_delta(bytes: &[u8]) {
     let client = graph(200, bytes);
     let _outcome = block_on(client.mail("u").messages_delta("inbox", None)).is_ok();
+}
+
+/// Reads the answers to a batch.
+pub fn graph_batch(bytes: &[u8]) {
+    let mut batch = graph(200, bytes).batch();
+    let first = batch.user("u").is_ok();
+    let second = batch.message("u", "m").is_ok();
+    assert!(first && second, "two parts");
+    let _outcome = block_on(batch.send()).is_ok();
+}
+
+/// Reads the answers of an upload session: where it goes, and which ranges it expects.
+pub fn graph_upload(bytes: &[u8]) {
+    let options = UploadOptions {
+        size: 3,
+        ..UploadOptions::default()
+    };
+    let drive = graph(200, bytes).drive("d");
+    let _outcome = block_on(drive.upload("p", "n", options, Body::from("abc"))).is_ok();
+}
+
+/// Reads headers, a line each, as throttling signals and as a wait.
+pub fn graph_signals(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').take(64) {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            headers.insert(name, value);
+        }
+    }
+    let signals = ThrottleSignals::from_headers(&headers, Fixed.now());
+    let share = signals.used_share.unwrap_or_default();
+    assert!(share.is_finite(), "a share is a number");
+    let _wait = m365_auth::retry_after(&headers);
 }
 
 /// Reads an error body.

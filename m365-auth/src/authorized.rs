@@ -1,5 +1,5 @@
-//! The door to the network: attaches the bearer token where the origin policy allows it, and
-//! nowhere else.
+//! The door to the network: attaches the bearer token, or a name and password, where the origin
+//! policy allows it, and nowhere else.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use url::Url;
 
 use crate::challenge::Claims;
+use crate::credential::BasicCredential;
 use crate::error::{Error, ErrorKind, Result};
 use crate::origin::OriginPolicy;
 use crate::redirect::{RedirectPlan, plan_redirect};
@@ -17,12 +18,21 @@ use crate::token::{AccessToken, Audience, TokenProvider};
 use crate::transport::{Body, Transport, trace};
 
 /// Sends requests to the origins of one service with a token, and to others without.
+///
+/// A server that knows no tokens gets a name and a password in its place; everything that is said
+/// here of tokens holds for these.
 #[derive(Debug, Clone)]
 pub struct AuthorizedTransport {
     transport: Arc<dyn Transport>,
-    tokens: Arc<dyn TokenProvider>,
-    audience: Audience,
+    proof: Proof,
     policy: OriginPolicy,
+}
+
+/// What the `Authorization` header shows.
+#[derive(Debug, Clone)]
+enum Proof {
+    Token(Arc<dyn TokenProvider>, Audience),
+    Password(BasicCredential),
 }
 
 impl AuthorizedTransport {
@@ -35,10 +45,29 @@ impl AuthorizedTransport {
     ) -> Self {
         Self {
             transport,
-            tokens,
-            audience,
+            proof: Proof::Token(tokens, audience),
             policy,
         }
+    }
+
+    /// Joins a transport, a name and password, and the origins that may see them.
+    ///
+    /// *Errors*: [`ErrorKind::Configuration`] when one of the origins is not https, on a loopback
+    /// address too: a password is worth more than a token, and is sent with every request.
+    pub fn with_password(
+        transport: Arc<dyn Transport>,
+        credential: BasicCredential,
+        policy: OriginPolicy,
+    ) -> Result<Self> {
+        if !policy.is_secure() {
+            let message = format!("a password goes to https addresses only, not to {policy:?}");
+            return Err(Error::new(ErrorKind::Configuration, message));
+        }
+        Ok(Self {
+            transport,
+            proof: Proof::Password(credential),
+            policy,
+        })
     }
 
     /// Checks a link of the service, before it is stored and before it is used.
@@ -48,11 +77,12 @@ impl AuthorizedTransport {
         self.policy.check(url)
     }
 
-    /// Sends a request with a bearer token.
+    /// Sends a request with a bearer token, or the name and password.
     ///
     /// After an answer of 401 the token is renewed once, with the claims that the answer demands if
     /// it does, and the request sent again, provided its body was whole in memory; the answer to
-    /// that is returned whatever it is. An `Authorization` header of the caller is replaced.
+    /// that is returned whatever it is. A refused password is not sent again. An `Authorization`
+    /// header of the caller is replaced.
     ///
     /// *Errors*: [`ErrorKind::OriginRefused`] before a token is asked for; those of the token
     /// provider and of the transport.
@@ -62,27 +92,31 @@ impl AuthorizedTransport {
         let (mut parts, body) = request.into_parts();
         let url = canonical(&mut parts)?;
         self.policy.check(&url)?;
+        let (tokens, audience) = match &self.proof {
+            Proof::Token(tokens, audience) => (tokens, audience),
+            Proof::Password(credential) => {
+                return self.send_with(parts, body, credential.header()).await;
+            }
+        };
         let replay: Option<(Parts, Bytes)> =
             body.as_bytes().map(|bytes| (parts.clone(), bytes.clone()));
-        let token = self.tokens.token(&self.audience).await?;
-        let response = self.send_with(parts, body, &token).await?;
+        let token = tokens.token(audience).await?;
+        let response = self.send_with(parts, body, bearer(&token)?).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
         match Claims::demanded(response.headers()) {
-            Some(claims) => {
-                self.tokens.challenge(&self.audience, &token, &claims).await;
-            }
-            None => self.tokens.invalidate(&self.audience, &token).await,
+            Some(claims) => tokens.challenge(audience, &token, &claims).await,
+            None => tokens.invalidate(audience, &token).await,
         }
         let Some((parts, bytes)) = replay else {
             return Ok(response);
         };
-        let renewed = self.tokens.token(&self.audience).await?;
+        let renewed = tokens.token(audience).await?;
         if renewed.secret() == token.secret() {
             return Ok(response);
         }
-        self.send_with(parts, bytes.into(), &renewed).await
+        self.send_with(parts, bytes.into(), bearer(&renewed)?).await
     }
 
     /// Sends a request with a bearer token, and follows its redirects as
@@ -148,19 +182,24 @@ impl AuthorizedTransport {
         &self,
         mut parts: Parts,
         body: Body,
-        token: &AccessToken,
+        proof: HeaderValue,
     ) -> Result<Response<Body>> {
-        let text = zeroize::Zeroizing::new(format!("Bearer {}", token.secret().expose()));
-        let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            Error::new(
-                ErrorKind::Malformed,
-                "the token holds bytes that no header may hold",
-            )
-        })?;
-        value.set_sensitive(true);
-        parts.headers.insert(AUTHORIZATION, value);
+        parts.headers.insert(AUTHORIZATION, proof);
         trace::send(&*self.transport, Request::from_parts(parts, body)).await
     }
+}
+
+/// Returns the header that shows a token.
+fn bearer(token: &AccessToken) -> Result<HeaderValue> {
+    let text = zeroize::Zeroizing::new(format!("Bearer {}", token.secret().expose()));
+    let mut value = HeaderValue::from_str(&text).map_err(|_| {
+        Error::new(
+            ErrorKind::Malformed,
+            "the token holds bytes that no header may hold",
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Returns the URL of a request, and makes the request use exactly what is returned: what is

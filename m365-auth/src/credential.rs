@@ -1,6 +1,7 @@
 //! Credentials: by what an application proves to the identity platform that it is itself.
 
 mod assertion;
+mod basic;
 mod certificate;
 mod der;
 mod expiry;
@@ -15,6 +16,7 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
+pub use basic::BasicCredential;
 pub use certificate::Certificate;
 pub use expiry::{ExpiryLevel, ExpiryWarning};
 pub use federated::{AssertionSource, CallbackAssertion, FileAssertion};

@@ -24,8 +24,8 @@ pub use challenge::{Challenge, Claims};
 pub use cloud::Cloud;
 pub use consent::{Consent, ConsentRequest};
 pub use credential::{
-    AssertionSource, CallbackAssertion, Certificate, Credential, ExpiryLevel, ExpiryWarning,
-    FileAssertion,
+    AssertionSource, BasicCredential, CallbackAssertion, Certificate, Credential, ExpiryLevel,
+    ExpiryWarning, FileAssertion,
 };
 pub use environment::{Environment, SystemEnvironment};
 pub use error::{Error, ErrorKind, Result};

@@ -44,6 +44,11 @@ impl OriginPolicy {
         Ok(Self { origins })
     }
 
+    /// Tells whether nobody on the way reads what is sent to any of the origins.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.origins.iter().all(|origin| origin.secure)
+    }
+
     /// Tells whether a token may go to `url`.
     pub fn allows(&self, url: &Url) -> bool {
         Origin::of(url).is_some_and(|origin| self.origins.contains(&origin))

@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let inside = Parent::Id(folder.id);
             let found = client.one(&FindItem::new(inside.clone())).await?;
             for item in client
-                .call(&GetItem::new(found.items.into_iter().map(|item| item.id)))
+                .call(&GetItem::new(found.entries.into_iter().map(|item| item.id)))
                 .await?
             {
                 for item in item? {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
-use m365_auth::{AuthorizedTransport, Body, Cloud, OriginPolicy, RetryPolicy};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use m365_auth::{AuthorizedTransport, BasicCredential, Body, Cloud, OriginPolicy, RetryPolicy};
 use m365_auth::{TokenProvider, Transport};
 use url::Url;
 
@@ -16,7 +17,7 @@ use crate::limits::charge;
 use crate::operation::Operation;
 use crate::types::{Folder, Parent};
 use crate::xml::Limits;
-use crate::{FindFolder, FoundFolders};
+use crate::{FindFolder, Found};
 
 /// Sets how a client behaves.
 #[derive(Debug, Clone)]
@@ -68,13 +69,33 @@ impl EwsClient {
         options: EwsOptions,
     ) -> Result<Self> {
         let policy = OriginPolicy::new([&cloud.ews])?;
-        Ok(Self {
-            transport: AuthorizedTransport::new(transport, tokens, cloud.ews_audience(), policy),
+        let transport = AuthorizedTransport::new(transport, tokens, cloud.ews_audience(), policy);
+        Ok(Self::over(transport, cloud, options))
+    }
+
+    /// Creates a client for a server on premises that takes a name and a password; Exchange Online
+    /// takes none.
+    ///
+    /// *Errors*: when the endpoint is not https: a password is sent with every call.
+    pub fn with_password(
+        transport: Arc<dyn Transport>,
+        credential: BasicCredential,
+        cloud: &Cloud,
+        options: EwsOptions,
+    ) -> Result<Self> {
+        let policy = OriginPolicy::new([&cloud.ews])?;
+        let transport = AuthorizedTransport::with_password(transport, credential, policy)?;
+        Ok(Self::over(transport, cloud, options))
+    }
+
+    fn over(transport: AuthorizedTransport, cloud: &Cloud, options: EwsOptions) -> Self {
+        Self {
+            transport,
             endpoint: cloud.ews.clone(),
             options: Arc::new(options),
             impersonated: None,
             spread: Arc::default(),
-        })
+        }
     }
 
     /// Returns a client that acts as the mailbox `address`, which application permission requires.
@@ -137,11 +158,8 @@ impl EwsClient {
         let mut offset = 0;
         loop {
             let operation = FindFolder::new(parent.clone()).from_offset(offset);
-            let FoundFolders {
-                folders: page,
-                paging,
-            } = self.one(&operation).await?;
-            folders.extend(page);
+            let Found { entries, paging } = self.one(&operation).await?;
+            folders.extend(entries);
             match paging.next {
                 Some(next) if next > offset => offset = next,
                 _ => return Ok(folders),
@@ -177,13 +195,15 @@ impl EwsClient {
         })?;
         let response = self.transport.send(request).await?;
         let (status, id, wait) = head_of(&response);
+        let offered = offered(response.headers());
         let document = response
             .into_body()
             .collect(self.options.limits.document)
             .await?;
         let is_soap = status == 200 || status == 500 && looks_like_xml(&document);
         if !is_soap {
-            return Err(refused(status, &document, wait).with_request_id(id.as_deref()));
+            let error = refused(status, &document, &offered).with_retry_after(wait);
+            return Err(error.with_request_id(id.as_deref()));
         }
         envelope::response::<O>(&document, self.options.limits).map_err(|error| {
             // What a 500 says that is no fault is the server's failure, not a misunderstanding.
@@ -240,14 +260,37 @@ fn memchr_envelope(text: &[u8]) -> bool {
         .any(|window| window == b"Envelope")
 }
 
+/// Returns the ways to sign in that a server offers, in its own words.
+fn offered(headers: &HeaderMap) -> Vec<&'static str> {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter();
+    let texts: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    let starts = |name: &str| {
+        let said = |text: &&str| {
+            text.get(..name.len())
+                .is_some_and(|own| own.eq_ignore_ascii_case(name))
+        };
+        texts
+            .iter()
+            .any(|text| text.split(',').map(str::trim).any(|part| said(&part)))
+    };
+    WAYS.into_iter().filter(|name| starts(name)).collect()
+}
+
 /// Makes an error of an answer that is no SOAP.
-fn refused(status: u16, document: &[u8], wait: Option<Duration>) -> Error {
+fn refused(status: u16, document: &[u8], offered: &[&str]) -> Error {
     let body = String::from_utf8_lossy(&document[..document.len().min(4096)]).to_lowercase();
     let turned_off = ["disabled", "turned off", "not enabled", "blocked"]
         .iter()
         .any(|word| body.contains(word));
+    let sign_in = match offered {
+        [] => "the sign-in was refused".to_owned(),
+        ways => format!(
+            "the sign-in was refused; the server offers {}",
+            ways.join(", ")
+        ),
+    };
     let (kind, message) = match status {
-        401 => (ErrorKind::Unauthorized, "the token was refused"),
+        401 => (ErrorKind::Unauthorized, sign_in.as_str()),
         403 if turned_off && (body.contains("ews") || body.contains("exchange web services")) => (
             ErrorKind::Disabled,
             "exchange web services are turned off for this tenant or this app; \
@@ -269,7 +312,8 @@ fn refused(status: u16, document: &[u8], wait: Option<Duration>) -> Error {
         500..=599 => (ErrorKind::Service, "the service failed"),
         _ => (ErrorKind::InvalidRequest, "the service refused the request"),
     };
-    Error::new(kind, message)
-        .with_status(status)
-        .with_retry_after(wait)
+    Error::new(kind, message).with_status(status)
 }
+
+/// Ways to sign in that servers are known to offer.
+const WAYS: [&str; 5] = ["Basic", "Bearer", "Digest", "Negotiate", "NTLM"];

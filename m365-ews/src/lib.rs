@@ -12,7 +12,7 @@ mod xml;
 pub use client::{EwsClient, EwsOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use limits::limit_table;
-pub use operation::{FindFolder, FindItem, FoundFolders, FoundItems, GetItem, Operation};
+pub use operation::{Find, FindFolder, FindItem, Found, GetItem, Operation};
 pub use types::{Folder, FolderId, Item, ItemId, Paging, Parent};
 pub use xml::Limits;
 

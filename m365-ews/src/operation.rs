@@ -1,12 +1,10 @@
 //! Operations: each request names the type of its answer.
 
-mod find_folder;
-mod find_item;
+mod find;
 mod get_item;
 pub(crate) mod wire;
 
-pub use find_folder::{FindFolder, FoundFolders};
-pub use find_item::{FindItem, FoundItems};
+pub use find::{Find, FindFolder, FindItem, Found};
 pub use get_item::GetItem;
 
 /// Ties a request to its answer; only this crate implements it.

@@ -188,16 +188,7 @@ pub struct Item {
 }
 
 impl Item {
-    pub(crate) fn read_all(reader: &mut Reader<'_>, items: &mut Vec<Self>) -> Result<()> {
-        reader.children(|reader, element| {
-            if element.namespace == Namespace::Types {
-                items.push(Self::read(reader, element)?);
-            }
-            Ok(())
-        })
-    }
-
-    fn read(reader: &mut Reader<'_>, element: &Element) -> Result<Self> {
+    pub(crate) fn read(reader: &mut Reader<'_>, element: &Element) -> Result<Self> {
         let mut item = Self {
             kind: element.name.clone(),
             ..Self::default()

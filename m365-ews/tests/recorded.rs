@@ -82,9 +82,9 @@ async fn walk(client: &EwsClient) -> (usize, u64, usize) {
     let folders = client.folders_in(&Parent::PublicFoldersRoot).await.unwrap();
     let folder = Parent::Id(folders[0].id.clone());
     let found = client.one(&FindItem::new(folder)).await.unwrap();
-    let get = GetItem::new([found.items[0].id.clone()]).with_mime();
+    let get = GetItem::new([found.entries[0].id.clone()]).with_mime();
     let item = client.one(&get).await.unwrap().remove(0);
-    assert_eq!(item.id, found.items[0].id, "ids hang together");
+    assert_eq!(item.id, found.entries[0].id, "ids hang together");
     let mime = item.mime.map(|mime| mime.len()).unwrap_or_default();
     (folders.len(), item.size.unwrap_or_default(), mime)
 }

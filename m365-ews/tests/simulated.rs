@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use m365_auth::{CachedTokenProvider, Cloud, RetryPolicy, Secret, ServiceTransport};
+use m365_auth::{
+    BasicCredential, CachedTokenProvider, Cloud, RetryPolicy, Secret, ServiceTransport,
+};
 use m365_auth::{SystemEnvironment, TokenClient, TokenProvider, Transport};
 use m365_ews::FindFolder;
 use m365_ews::{ErrorKind, EwsClient, EwsOptions, FindItem, FolderId, GetItem, ItemId, Parent};
@@ -14,6 +16,8 @@ struct World {
     tenant: Tenant,
     client: EwsClient,
     user: String,
+    transport: Arc<dyn Transport>,
+    cloud: Cloud,
 }
 
 fn world(retry: RetryPolicy) -> World {
@@ -47,12 +51,14 @@ fn world(retry: RetryPolicy) -> World {
     let mut options = EwsOptions::default();
     options.retry = retry;
     let user = tenant.users()[0].principal_name.clone();
-    let client = EwsClient::new(transport, tokens, &cloud, options).unwrap();
+    let client = EwsClient::new(transport.clone(), tokens, &cloud, options).unwrap();
     let client = client.impersonating(&user);
     World {
         tenant,
         client,
         user,
+        transport,
+        cloud,
     }
 }
 
@@ -94,7 +100,7 @@ async fn public_folders_and_their_items_are_read_page_by_page() {
         let find = FindItem::new(parent.clone()).with_page(3).from_offset(from);
         let page = client.one(&find).await.unwrap();
         assert_eq!(page.paging.total, Some(7));
-        found.extend(page.items.into_iter().map(|item| item.id.id));
+        found.extend(page.entries.into_iter().map(|item| item.id.id));
         offset = page.paging.next;
         pages += 1;
     }
@@ -150,6 +156,7 @@ async fn refusals_say_what_is_wrong() {
         tenant,
         client,
         user,
+        ..
     } = world(RetryPolicy::none());
     let find = FindFolder::new(Parent::PublicFoldersRoot);
     let nobody = client.impersonating("nobody@contoso.example");
@@ -167,4 +174,34 @@ async fn refusals_say_what_is_wrong() {
     tenant.set_permissions(["Mail.ReadWrite"]);
     let error = client.impersonating(user).one(&find).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Forbidden);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_passwords_is_read_by_one() {
+    let world = world(RetryPolicy::none());
+    let (tenant, user) = (&world.tenant, world.user.as_str());
+    let by_password = |name: &str, password: &str| {
+        let credential = BasicCredential::new(name, &password.into()).unwrap();
+        let (transport, options) = (Arc::clone(&world.transport), EwsOptions::default());
+        EwsClient::with_password(transport, credential, &world.cloud, options).unwrap()
+    };
+    let password = tenant.password(user).unwrap();
+    let find = FindFolder::new(Parent::PublicFoldersRoot);
+    let client = by_password(user, &password);
+    let error = client.one(&find).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    tenant.take_ews_passwords("nobody@contoso.example");
+    client.one(&find).await.unwrap();
+    let error = client.impersonating(user).one(&find).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+    tenant.take_ews_passwords(user);
+    client.impersonating(user).one(&find).await.unwrap();
+    // As servers on premises call an account, too.
+    let short = format!("CONTOSO\\{}", user.split('@').next().unwrap());
+    by_password(&short, &password).one(&find).await.unwrap();
+    let error = by_password(user, "wrong").one(&find).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the sign-in was refused; the server offers Basic (status 401)"
+    );
 }

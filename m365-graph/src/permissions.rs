@@ -1,7 +1,7 @@
 //! Permissions: what an application, or a person, must be granted for each operation of this crate.
 //!
 //! *Source*: the permissions that Microsoft publishes per operation (`x-ms-permissions`, 2026-08);
-//! `tests/openapi.rs` compares. Of several that serve, the first is the one to grant: it serves the
+//! `tests/conformance/rights.rs` compares. Of several that serve, the first is the one to grant: it serves the
 //! whole of what this crate reads, where the service's least would leave contents out.
 
 /// Says what one operation needs.

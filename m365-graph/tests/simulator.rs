@@ -7,20 +7,21 @@
     reason = "tests"
 )]
 
+#[path = "common/simulated.rs"]
+mod simulated;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use m365_auth::{
-    Body, CachedTokenProvider, Cloud, Environment, RetryPolicy, Secret, ServiceTransport,
-    SystemEnvironment, TokenClient, Transport,
-};
+use m365_auth::{Body, ServiceTransport};
 use m365_graph::{
     Change, DeltaLink, DeltaNext, DriveClient, DriveItem, ErrorKind, Feed, GraphClient,
     GraphOptions, Mail, NewAttachment, UploadOptions,
 };
-use m365_simulator::{Tenant, TenantSpec};
+use m365_simulator::{Fault, FaultPlan, FaultRule, MailboxKind, Tenant, TenantSpec};
 use serde_json::json;
+use simulated::signed_in;
 
 fn tenant() -> Tenant {
     Tenant::generate(TenantSpec {
@@ -36,31 +37,16 @@ fn tenant() -> Tenant {
 
 fn client(tenant: &Tenant) -> GraphClient {
     let served = tenant.clone();
-    let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(move |request| {
+    let transport = ServiceTransport::new(move |request| {
         let tenant = served.clone();
         async move { tenant.handle(request).await }
-    }));
-    let urls = tenant.urls();
-    let (login, graph, ews) = (urls.login.as_str(), urls.graph.as_str(), urls.ews.as_str());
-    let cloud = Cloud::from_record("simulated", login, graph, ews).unwrap();
-    let environment: Arc<dyn Environment> = Arc::new(SystemEnvironment);
-    let app = tenant.app();
-    let tokens = TokenClient::client_secret(
-        Arc::clone(&transport),
-        &cloud,
-        &app.tenant_id,
-        &app.client_id,
-        Secret::new(app.client_secret),
-        Arc::clone(&environment),
-    );
-    let tokens = CachedTokenProvider::new(Arc::new(tokens.unwrap()), environment);
+    });
     let options = GraphOptions {
-        retry: RetryPolicy::none(),
         message_page_size: 7,
         upload_fragment_bytes: 327_680,
         ..GraphOptions::default()
     };
-    GraphClient::new(transport, Arc::new(tokens), &cloud, options).unwrap()
+    signed_in(tenant, Arc::new(transport), options)
 }
 
 /// Follows a folder's feed to its end; gives what it holds, by id, and the last link.
@@ -415,4 +401,69 @@ async fn the_feeds_of_what_the_tenant_only_stores() {
     follows(&tenant, &of("todo/lists"), || client.todo_lists_feed(user)).await;
     let tasks = || client.todo_tasks_feed(user, "l");
     follows(&tenant, &of("todo/lists/l/tasks"), tasks).await;
+}
+
+#[tokio::test]
+async fn the_feed_of_the_users_of_the_tenant() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let feed = || {
+        client
+            .users_feed()
+            .map(|feed| feed.select(&["displayName"]))
+    };
+    let (all, link) = told(feed().unwrap(), None).await;
+    assert_eq!(all.len(), tenant.users().len());
+    let new = tenant.add_user("zoe@contoso.example", "Zoe Zimmer", MailboxKind::User);
+    let gone = tenant.users()[0].id.clone();
+    assert!(tenant.remove_user(&gone));
+    let (changes, link) = told(feed().unwrap(), Some(link)).await;
+    let mut wanted = [new, format!("-{gone}")];
+    wanted.sort();
+    assert_eq!(changes, wanted);
+    tenant.expire_collection_cursors("users");
+    let error = feed().unwrap().page(Some(&link)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CursorReset);
+    let (all, _) = told(feed().unwrap(), None).await;
+    assert_eq!(all.len(), tenant.users().len(), "begun anew");
+}
+
+/// Reads a feed to its end, makes its cursors too old, and begins anew.
+async fn begins_anew<T: serde::de::DeserializeOwned + Send + std::fmt::Debug>(
+    feed: m365_graph::Result<Feed<T>>,
+    expire: impl FnOnce(),
+) {
+    let feed = feed.unwrap();
+    let (all, link) = told(feed.clone(), None).await;
+    assert!(!all.is_empty(), "{feed:?}");
+    expire();
+    let error = feed.page(Some(&link)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CursorReset, "{feed:?}");
+    assert_eq!(told(feed, None).await.0, all);
+}
+
+#[tokio::test]
+async fn feeds_of_mailboxes_drives_and_channels_are_begun_anew_when_their_cursors_are_too_old() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    drive(&tenant, &client).await;
+    let user = &tenant.users()[0].id.clone();
+    let mailbox = format!("MBX:{user}@{}", tenant.app().tenant_id);
+    let inbox = client.mail(user).folder("inbox").await.unwrap();
+    let mail = || tenant.expire_mail_cursors(user);
+    begins_anew(client.mail_folders_feed(user), mail).await;
+    begins_anew(client.messages_feed(user, "inbox"), mail).await;
+    begins_anew(client.mailbox_folders_feed(&mailbox), mail).await;
+    begins_anew(client.mailbox_items_feed(&mailbox, &inbox.id), mail).await;
+    let drive = client.user_drive(user).await.unwrap();
+    let files = || tenant.expire_drive_cursors(user);
+    begins_anew(client.drive_feed(&drive.id), files).await;
+    let (team, channel) = tenant.add_team("Plans");
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+    tenant.add_channel_message(&team, &channel, "hello", now - 100);
+    let old = || {
+        let rule = FaultRule::new("*messages/delta", Fault::ExpiredToken).times(1);
+        tenant.set_faults(FaultPlan::new(1).with(rule));
+    };
+    begins_anew(client.channel_messages_feed(&team, &channel), old).await;
 }

@@ -4,14 +4,22 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::large_futures,
+    clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
 
+#[path = "../../m365-graph/tests/conformance/checked.rs"]
+mod checked;
 mod costs;
+#[path = "../../m365-graph/tests/conformance/description.rs"]
+mod description;
 mod faults;
 mod interruption;
+#[path = "../../m365-graph/tests/conformance/recording.rs"]
+mod recording;
 mod restore;
 mod same_as_full;
 mod support;
 mod true_bytes;
+mod wire;
 mod workers;

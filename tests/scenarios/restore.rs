@@ -25,21 +25,24 @@ use restore_engine::{
 use tempfile::TempDir;
 
 /// A tenant, a client that speaks to it in process, and a store with one backup of it.
-struct Story {
-    tenant: Tenant,
-    client: GraphClient,
-    store: Store,
+pub(crate) struct Story {
+    pub(crate) tenant: Tenant,
+    pub(crate) client: GraphClient,
+    pub(crate) store: Store,
     dir: TempDir,
 }
 
-fn client(tenant: &Tenant) -> GraphClient {
+fn in_process(tenant: &Tenant) -> Arc<dyn Transport> {
     let service = tenant.clone();
-    let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(
+    Arc::new(ServiceTransport::new(
         move |request: http::Request<Bytes>| {
             let tenant = service.clone();
             async move { tenant.handle(request).await }
         },
-    ));
+    ))
+}
+
+fn client(tenant: &Tenant, transport: Arc<dyn Transport>) -> GraphClient {
     let (urls, app) = (tenant.urls(), tenant.app());
     let (login, graph) = (urls.login.clone(), urls.graph.clone());
     let cloud = Cloud::from_urls("simulated", login, graph, urls.ews.clone()).unwrap();
@@ -63,6 +66,14 @@ fn client(tenant: &Tenant) -> GraphClient {
 
 impl Story {
     async fn begin(seed: u64) -> Self {
+        Self::begin_over(seed, in_process).await
+    }
+
+    /// Begins with a transport of one's own to the tenant.
+    pub(crate) async fn begin_over(
+        seed: u64,
+        transport: impl FnOnce(&Tenant) -> Arc<dyn Transport>,
+    ) -> Self {
         let spec = TenantSpec {
             seed,
             users: 4,
@@ -72,7 +83,7 @@ impl Story {
             ..TenantSpec::default()
         };
         let tenant = Tenant::generate(spec).unwrap();
-        let client = client(&tenant);
+        let client = client(&tenant, transport(&tenant));
         let dir = TempDir::new().unwrap();
         let mut create = CreateOptions::default();
         create.kdf = KdfParams::minimum();
@@ -93,7 +104,7 @@ impl Story {
     }
 
     /// Takes a backup of the whole tenant.
-    async fn back_up(&self) {
+    pub(crate) async fn back_up(&self) {
         let state_dir = self.dir.path().join("backup");
         let options = BackupOptions {
             state_dir,
@@ -106,7 +117,7 @@ impl Story {
         assert!(report.totals.check(), "{report:?}");
     }
 
-    async fn snapshot(&self, service: Service, owner: &str) -> SnapshotEntry {
+    pub(crate) async fn snapshot(&self, service: Service, owner: &str) -> SnapshotEntry {
         let entries = self.store.snapshots().await.unwrap();
         let mut found = entries.into_iter().filter(|entry| {
             let resource = &entry.snapshot.resource;
@@ -116,7 +127,7 @@ impl Story {
     }
 
     /// Two users that have both a mailbox and a drive.
-    fn two_users(&self) -> (String, String) {
+    pub(crate) fn two_users(&self) -> (String, String) {
         let users = self.tenant.users().into_iter();
         let mut both = users.filter(|user| user.mailbox.is_some() && user.has_drive);
         let mut name = || both.next().unwrap().principal_name;
@@ -141,7 +152,11 @@ impl Story {
     }
 
     /// Restores to `target`, twice, and returns the first report.
-    async fn restore(&self, request: &RestoreRequest, target: &dyn Target) -> RestoreReport {
+    pub(crate) async fn restore(
+        &self,
+        request: &RestoreRequest,
+        target: &dyn Target,
+    ) -> RestoreReport {
         let state = self.dir.path().join("restore");
         let first = plan(&self.store, request, target).await.unwrap();
         let report = self.run(&first, target, &state).await;
@@ -166,7 +181,7 @@ fn assert_holds(found: &Comparison, written: u64) {
     );
 }
 
-fn to(owner: &str, snapshot: SnapshotEntry, folder: Option<&str>) -> RestoreRequest {
+pub(crate) fn to(owner: &str, snapshot: SnapshotEntry, folder: Option<&str>) -> RestoreRequest {
     let mut request = RestoreRequest::everything(snapshot);
     request.destination = Destination::Owner(owner.to_owned());
     request.into_folder = folder.map(str::to_owned);
@@ -237,7 +252,7 @@ async fn restoring_over_an_unchanged_original_writes_nothing() {
 }
 
 /// A message whose attachments fit neither into one call nor into one request each.
-fn large_message() -> NewMessage {
+pub(crate) fn large_message() -> NewMessage {
     let bytes = |length: usize, step: usize| -> Vec<u8> {
         (0..length)
             .map(|at| (at.wrapping_mul(step) >> 3).to_le_bytes()[0])

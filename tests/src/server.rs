@@ -37,6 +37,7 @@ mod loopback;
 pub(crate) mod mail;
 mod permissions;
 pub(crate) mod route_name;
+mod sharepoint;
 mod subscriptions;
 mod teams;
 #[cfg(test)]
@@ -211,6 +212,7 @@ fn answer(call: &Call) -> Answer {
             mail::attachments::session(call)
         }
         Door::Content if call.keys().first() == Some(&"api") => exchange::import(call),
+        Door::Content if call.keys().first() == Some(&"_api") => sharepoint::route(call),
         Door::Content => content::route(call),
     };
     let mut answer = outcome.unwrap_or_else(|refusal| refusal.into_answer(call));

@@ -191,9 +191,10 @@ impl Tenant {
         let resource = resource.trim_end_matches('/');
         let global = Urls::global();
         let names = [&*self.urls, &*self.home, &global];
-        let services: [fn(&Urls) -> String; 2] = [
+        let services: [fn(&Urls) -> String; 3] = [
             |urls| urls.graph.origin().ascii_serialization(),
             |urls| urls.ews.origin().ascii_serialization(),
+            |urls| urls.content.origin().ascii_serialization(),
         ];
         services
             .into_iter()
@@ -267,9 +268,12 @@ impl State {
         language: usize,
     ) -> usize {
         let place = self.users.len();
-        let number = place as u64;
+        let number = self.collections.made("users");
+        let id = ids::guid(self.seed, "user", number);
+        self.collections
+            .put("users", self.seed, serde_json::json!({ "id": id }));
         self.users.push(UserState {
-            id: ids::guid(self.seed, "user", number),
+            id,
             principal_name: principal_name.to_string(),
             display_name: display_name.to_string(),
             kind,

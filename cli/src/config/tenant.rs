@@ -8,6 +8,7 @@ use toml::value::Datetime;
 use url::Url;
 
 use super::SecretSource;
+use super::ews::{Ews, EwsSignIn};
 use super::shape::WordOr;
 
 /// Which tenant, where it lives, and as whom it is read and written.
@@ -16,8 +17,8 @@ use super::shape::WordOr;
 pub(crate) struct Tenant {
     pub(crate) id: String,
     pub(crate) cloud: Cloud,
-    /// Whether the config names a server for Exchange Web Services of its own.
-    pub(crate) uses_ews: bool,
+    /// How one signs in to Exchange Web Services, where the config names a server of its own.
+    pub(crate) ews: Option<EwsSignIn>,
     /// The tenant's own SharePoint host, where it is to be spoken to.
     pub(crate) sharepoint: Option<Url>,
     pub(crate) app: App,
@@ -111,38 +112,6 @@ struct CustomCloud {
     sharepoint: Vec<String>,
 }
 
-/// Exchange Web Services elsewhere than in the cloud.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Ews {
-    endpoint: Option<Url>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "reading it is checking it")]
-    authentication: EwsAuthentication,
-}
-
-/// How one signs in to Exchange Web Services.
-#[derive(Debug, Default, Deserialize)]
-#[serde(try_from = "String")]
-struct EwsAuthentication;
-
-impl TryFrom<String> for EwsAuthentication {
-    type Error = String;
-
-    fn try_from(word: String) -> Result<Self, String> {
-        match word.as_str() {
-            "oauth" => Ok(Self),
-            "basic" | "ntlm" | "negotiate" => Err(format!(
-                "ews authentication \"{word}\" is not supported: only \"oauth\" is; a server on \
-                 premises offers it as hybrid modern authentication"
-            )),
-            _ => Err(format!(
-                "unknown ews authentication \"{word}\": only \"oauth\" is supported"
-            )),
-        }
-    }
-}
-
 impl TryFrom<WordOr<CustomCloud>> for CloudChoice {
     type Error = String;
 
@@ -174,14 +143,10 @@ impl TryFrom<Written> for Tenant {
             .cloud
             .take()
             .map_or_else(Cloud::global, |choice| choice.0);
-        let ews = written.ews.take();
-        let uses_ews = ews.is_some() || cloud.name == CUSTOM;
-        if let Some(endpoint) = ews.and_then(|ews| ews.endpoint) {
-            let (name, login, graph) = (&cloud.name, &cloud.authority, &cloud.graph);
-            Cloud::from_urls(name, login.clone(), graph.clone(), endpoint.clone())
-                .map_err(|error| error.to_string())?;
-            cloud.ews = endpoint;
-        }
+        let ews = match written.ews.take() {
+            Some(ews) => Some(ews.put_into(&mut cloud)?),
+            None => (cloud.name == CUSTOM).then_some(EwsSignIn::Token),
+        };
         let sharepoint = written.sharepoint.take();
         if let Some(site) = &sharepoint {
             cloud
@@ -195,7 +160,7 @@ impl TryFrom<Written> for Tenant {
         Ok(Self {
             id,
             cloud,
-            uses_ews,
+            ews,
             sharepoint,
             restore: restore.transpose()?,
             app: written.app()?,
@@ -204,7 +169,7 @@ impl TryFrom<Written> for Tenant {
 }
 
 /// The name of a cloud that is described by its addresses.
-const CUSTOM: &str = "custom";
+pub(super) const CUSTOM: &str = "custom";
 
 impl Written {
     fn app_for_restores(self) -> Result<App, String> {
@@ -335,6 +300,9 @@ impl Tenant {
             .flatten()
         {
             app.resolve(folder);
+        }
+        if let Some(EwsSignIn::Password { password, .. }) = &mut self.ews {
+            password.resolve(folder);
         }
     }
 }

@@ -147,6 +147,7 @@ fn every_way_to_prove_oneself_is_understood() {
 fn what_contradicts_itself_is_named_with_its_line() {
     let app = "id = 't'\nclient-id = 'a'";
     let secret = "client-secret = { env = 'S' }";
+    let basic = "authentication = 'basic', user = 'u', password = { env = 'P' }";
     for (table, cause) in [
         (
             format!("{app}\n{secret}\nclient-certificate = 'c'"),
@@ -183,9 +184,37 @@ fn what_contradicts_itself_is_named_with_its_line() {
             "line 6: relative URL without a base: \"x\"",
         ),
         (
-            format!("{app}\n{secret}\news = {{ authentication = 'basic' }}"),
-            "line 6: ews authentication \"basic\" is not supported: only \"oauth\" is; a server on \
-             premises offers it as hybrid modern authentication",
+            format!("{app}\n{secret}\news = {{ authentication = 'ntlm' }}"),
+            "line 6: ews authentication \"ntlm\" is not supported: turn on hybrid modern \
+             authentication at the server and take \"oauth\", or let it take \"basic\" over TLS \
+             from this machine",
+        ),
+        (
+            format!("{app}\n{secret}\news = {{ authentication = 'basic', user = 'u' }}"),
+            "line 6: ews authentication \"basic\" needs both `user` and `password`",
+        ),
+        (
+            format!("{app}\n{secret}\news = {{ user = 'u' }}"),
+            "line 6: ews has `user` or `password` without `authentication = \"basic\"`: add it, or \
+             leave them out",
+        ),
+        (
+            format!("{app}\n{secret}\news = {{ {basic} }}"),
+            "line 2: Exchange Online takes no passwords: name the address of a server on premises in \
+             ews `endpoint`, or take \"oauth\"",
+        ),
+        (
+            format!("{app}\n{secret}\news = {{ endpoint = 'http://127.0.0.1:1', {basic} }}"),
+            "line 2: ews authentication \"basic\" sends the password with every call: its address \
+             must be https",
+        ),
+        (
+            format!(
+                "{app}\n{secret}\news = {{ authentication = 'basic', user = 'u', \
+                 password = 'canary' }}"
+            ),
+            "line 6: a secret is never written here: give { file = … } or { command = … } or \
+             { env = … }",
         ),
         (
             format!("{app}\nclient-secret = 'canary'"),

@@ -4,17 +4,17 @@ use std::fs;
 use std::sync::Arc;
 
 use m365_auth::{
-    CachedTokenProvider, Charge, Cloud, LimitedTransport, LimiterMode, Proxy, QueueLimits,
-    ReqwestTransport, RetryPolicy, Scheduler, SharedLimiter, SignIn, SystemEnvironment,
-    TokenClient, TokenProvider, Transport, TransportOptions, UserTokenProvider,
+    BasicCredential, CachedTokenProvider, Charge, Cloud, LimitedTransport, LimiterMode, Proxy,
+    QueueLimits, ReqwestTransport, RetryPolicy, Scheduler, SharedLimiter, SignIn,
+    SystemEnvironment, TokenClient, TokenProvider, Transport, TransportOptions, UserTokenProvider,
 };
 use m365_ews::{EwsClient, EwsOptions};
 use m365_graph::limits::{TenantSize, limit_table};
 use m365_graph::{GraphClient, GraphOptions};
 
 use super::identity;
-use crate::config::{App, Config, CredentialChoice, Network, ProxyChoice};
-use crate::failure::{Failure, Result, from_auth, from_graph};
+use crate::config::{App, Config, CredentialChoice, EwsSignIn, Network, ProxyChoice};
+use crate::failure::{Failure, Result, from_auth, from_ews, from_graph};
 use crate::secrets;
 
 /// What the program wants of the tenant; the config may name another app for each.
@@ -88,12 +88,26 @@ impl Connection {
     }
 
     /// Builds a client of Exchange Web Services.
-    pub(crate) fn ews(&self) -> m365_ews::Result<EwsClient> {
+    pub(crate) fn ews(&self, sign_in: &EwsSignIn) -> Result<EwsClient> {
         let mut options = EwsOptions::default();
         options.retry = RetryPolicy::none();
         USER_AGENT.clone_into(&mut options.user_agent);
-        let (transport, tokens) = (Arc::clone(&self.transport), Arc::clone(&self.tokens));
-        EwsClient::new(transport, tokens, &self.cloud, options)
+        let transport = Arc::clone(&self.transport);
+        let client = match sign_in {
+            EwsSignIn::Token => {
+                EwsClient::new(transport, Arc::clone(&self.tokens), &self.cloud, options)
+            }
+            EwsSignIn::Password { user, password } => {
+                let password = secrets::read(password, "the password for `tenant.ews`")?;
+                let credential = BasicCredential::new(user, &password).map_err(|error| {
+                    Failure::usage("cannot sign in to Exchange Web Services")
+                        .because(&error)
+                        .next("check `user` and `password` of `tenant.ews`")
+                })?;
+                EwsClient::with_password(transport, credential, &self.cloud, options)
+            }
+        };
+        client.map_err(|error| from_ews("prepare the client", &error))
     }
 }
 

@@ -13,11 +13,44 @@ pub(crate) fn from_auth(doing: &str, error: &m365_auth::Error) -> Failure {
     let (exit, next) = auth_exit(error.kind());
     // What the identity platform's own code calls for is nearer than what its kind does.
     let next = error.next_step().unwrap_or(next);
-    let failure = Failure::new(exit, auth_message(doing, error.kind()))
-        .because(error)
-        .next(next);
+    let failure = Failure::new(exit, auth_message(doing, error.kind())).because(error);
+    let known = ON_THE_WAY
+        .iter()
+        .find(|(cause, _)| error.kind() == AuthKind::Connect && failure.mentions(cause));
+    let failure = failure.next(known.map_or(next, |(_, next)| next));
     with_request_id(failure, error.request_id())
 }
+
+/// What stands in the way of a connection, by the words of the network library, and what to do.
+const ON_THE_WAY: [(&str, &str); 6] = [
+    (
+        "certificate",
+        "where a proxy or a private server has a certificate of your own authority, name the \
+         authority in `network.ca-file`",
+    ),
+    (
+        "dns error",
+        "check the spelling in `tenant.cloud`, and the name servers of this machine; where only a \
+         proxy knows names, set `network.proxy`",
+    ),
+    (
+        "proxy authorization required",
+        "the proxy asks for a name and a password, or refuses those it gets: set `user` and \
+         `password` of `network.proxy`",
+    ),
+    (
+        "failed to create underlying connection",
+        "check the address and the port of the proxy, in `network.proxy`",
+    ),
+    (
+        "tunnel error",
+        "the proxy refuses to connect to this service: ask whoever runs it to allow the address",
+    ),
+    (
+        "SOCKS error",
+        "the proxy refuses to connect to this service, or is no SOCKS proxy: check `network.proxy`",
+    ),
+];
 
 /// Explains a failure of Graph while `doing` something, such as `read the user ada@…`.
 pub(crate) fn from_graph(doing: &str, error: &m365_graph::Error) -> Failure {

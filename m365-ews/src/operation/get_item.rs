@@ -1,6 +1,7 @@
 //! GetItem: items by id, with their MIME content if wanted.
 
 use super::Operation;
+use super::find::{read_all, write_fields};
 use super::wire::Wire;
 use crate::error::Result;
 use crate::types::{Item, ItemId};
@@ -47,15 +48,13 @@ impl Wire for GetItem {
             "t:IncludeMimeContent",
             if self.mime { "true" } else { "false" },
         );
-        out.open("t:AdditionalProperties", &[]);
-        for field in [
+        let fields = [
             "item:ParentFolderId",
             "item:ItemClass",
             "item:LastModifiedTime",
-        ] {
-            out.empty("t:FieldURI", &[("FieldURI", field)]);
-        }
-        out.close().close();
+        ];
+        write_fields(out, &fields);
+        out.close();
         out.open("m:ItemIds", &[]);
         for id in &self.ids {
             id.write(out);
@@ -66,7 +65,7 @@ impl Wire for GetItem {
     fn read(reader: &mut Reader<'_>, element: &Element, items: &mut Vec<Item>) -> Result<()> {
         match element.is(Namespace::Messages, "Items") {
             false => Ok(()),
-            true => Item::read_all(reader, items),
+            true => read_all(reader, items),
         }
     }
 }

@@ -42,10 +42,10 @@ pub(super) fn knows(keys: &[&str]) -> bool {
     let keys = &keys[..keys.len() - usize::from(changes)];
     matches!(
         keys,
-        ["groups" | "sites"]
+        ["groups" | "sites" | "users"]
             | ["groups", _, "members"]
             | ["sites", "getallsites"]
-            | ["sites", _, "lists"]
+            | ["sites", _, "drives" | "lists"]
             | ["sites", _, "lists", _, "items"]
             | [
                 "users",
@@ -64,7 +64,10 @@ pub(super) fn route(call: &Call) -> Outcome {
     let rights = rights(&call.keys());
     call.check(Method::GET, rights)?;
     let wish = wish(call)?;
-    let held = call.tenant.lock().collections.get(&wish.collection);
+    let mut held = call.tenant.lock().collections.get(&wish.collection);
+    if wish.collection == "users" {
+        held = directory::as_of_now(call, held);
+    }
     match wish.changes {
         true => changes(call, &wish, &held),
         false => list(call, &wish, &held),
@@ -76,6 +79,7 @@ fn rights(keys: &[&str]) -> &'static [&'static str] {
     match keys {
         ["groups", _, "members"] => &["GroupMember.Read.All", "Group.Read.All"],
         ["groups", ..] => &["Group.Read.All", "Group.ReadWrite.All"],
+        ["users", "delta"] => &directory::READ_CHANGES,
         ["sites", ..] => &["Sites.Read.All", "Sites.ReadWrite.All"],
         ["users", _, "contacts" | "contactfolders", ..] => &["Contacts.Read", "Contacts.ReadWrite"],
         ["users", _, "todo", ..] => &["Tasks.Read.All", "Tasks.ReadWrite.All"],
@@ -87,8 +91,8 @@ fn wish(call: &Call) -> Result<Wish, Refusal> {
     let keys = call.keys();
     let changes = keys.last() == Some(&"delta");
     let service = match keys.first() {
-        Some(&"users") => Service::Outlook,
-        Some(&"groups") => Service::Directory,
+        Some(&"users") if keys.len() > 2 => Service::Outlook,
+        Some(&"groups" | &"users") => Service::Directory,
         _ => Service::SharePoint,
     };
     let mut path: Vec<String> = call.segments[..keys.len() - usize::from(changes)].to_vec();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Outcome, Refusal};
 use super::call::Call;
+use crate::tenant::collections::Collection;
 
 /// Users per page where nobody asks for another size, and the most one may ask for.
 /// *Source*: Microsoft Graph, list users.
@@ -36,6 +37,14 @@ const READ_USERS: [&str; 4] = [
     "Directory.Read.All",
 ];
 
+/// Permissions of which one is needed to be told of changes.
+pub(super) const READ_CHANGES: [&str; 4] = [
+    "User.Read.All",
+    "User.ReadWrite.All",
+    "Directory.Read.All",
+    "Directory.ReadWrite.All",
+];
+
 /// Answers one request about users.
 pub(super) fn route(call: &Call) -> Outcome {
     match call.keys().as_slice() {
@@ -50,6 +59,22 @@ pub(super) fn route(call: &Call) -> Outcome {
         ["users", id] => one(call, id),
         _ => Err(Refusal::no_such_segment(call)),
     }
+}
+
+/// Shows the users of a log of changes as they are now.
+pub(super) fn as_of_now(call: &Call, mut held: Collection) -> Collection {
+    let wanted = call.query.select();
+    let state = call.tenant.lock();
+    for entry in held.log.values_mut() {
+        let Ok(logged) = entry else { continue };
+        let user = logged["id"].as_str().and_then(|id| state.user(id));
+        if let Some(user) = user {
+            let mut shown = selected(&user.to_json(), wanted.as_deref());
+            shown["id"] = json!(user.id);
+            *logged = shown;
+        }
+    }
+    held
 }
 
 /// Refuses a user that the directory does not know.

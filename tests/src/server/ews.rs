@@ -1,5 +1,6 @@
 //! EWS: Exchange Web Services, SOAP 1.1: GetFolder, FindFolder, FindItem and GetItem so far.
 
+mod basic;
 mod folders;
 mod items;
 mod operations;
@@ -13,7 +14,10 @@ use http::Method;
 use super::answer::{self, Answer, Outcome, Refusal};
 use super::call::Call;
 use super::{login, permissions};
+use basic::Person;
 use xml::{Node, escape};
+
+pub(crate) use basic::Passwords;
 
 pub(super) const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 pub(super) const MESSAGES: &str = "http://schemas.microsoft.com/exchange/services/2006/messages";
@@ -63,7 +67,18 @@ pub(super) fn route(call: &Call) -> Outcome {
     if call.method != Method::POST {
         return Err(call.wrong_verb());
     }
-    login::check_bearer(call, &call.tenant.home().ews)?;
+    let by_password = basic::is_shown(call);
+    let person = match by_password {
+        true => Some(basic::person(call)?),
+        false => {
+            login::check_bearer(call, &call.tenant.home().ews)?;
+            let person = login::person(&call.tenant, &call.headers);
+            person.map(|id| Person {
+                id,
+                impersonates: false,
+            })
+        }
+    };
     if call.tenant.lock().ews.turned_off {
         let text = "EWS is disabled for this tenant or application.";
         return Ok(answer::bytes(
@@ -72,8 +87,7 @@ pub(super) fn route(call: &Call) -> Outcome {
             Bytes::from_static(text.as_bytes()),
         ));
     }
-    let person = login::person(&call.tenant, &call.headers);
-    if !permitted(call) {
+    if !by_password && !permitted(call) {
         return Ok(answer::empty(403));
     }
     Ok(match serve(call, person) {
@@ -97,8 +111,8 @@ fn permitted(call: &Call) -> bool {
     }
 }
 
-/// Answers a request of an app, or of the person whose id is given.
-fn serve(call: &Call, person: Option<String>) -> Result<String, SoapError> {
+/// Answers a request of an app, or of a person.
+fn serve(call: &Call, person: Option<Person>) -> Result<String, SoapError> {
     let envelope = xml::parse(&call.body)?;
     let schema = |text: &str| SoapError::new("ErrorSchemaValidation", text);
     if !envelope.is(SOAP, "Envelope") {
@@ -130,7 +144,8 @@ fn serve(call: &Call, person: Option<String>) -> Result<String, SoapError> {
         .and_then(|node| node.children.first())
         .map(Node::text);
     let acting = match person {
-        Some(person) if impersonated.is_none() => Some(person),
+        Some(person) if impersonated.is_none() => Some(person.id),
+        Some(person) if person.impersonates => impersonated,
         Some(_) => {
             return Err(SoapError::new(
                 "ErrorImpersonationDenied",

@@ -36,7 +36,7 @@ pub(super) fn route(call: &Call) -> Outcome {
         (["folders", "delta"], true) => folder_changes(call),
         (["folders", _], true) => one_folder(call),
         (["folders", _, "childfolders"], true) => {
-            let key = with_mailbox(call, |_, mailbox| folder_key(mailbox, call.segment(4)))?;
+            let key = with_mailbox(call, |_, mailbox| folder_key(mailbox, call.segment(5)))?;
             folders(call, key)
         }
         (["folders", _, "items"], true) => items(call),
@@ -168,14 +168,34 @@ fn page(call: &Call, what: &str, all: Vec<Value>) -> Outcome {
 
 fn folders(call: &Call, parent: u32) -> Outcome {
     call.check(Method::GET, &FOLDERS)?;
-    call.query.allow(&["select", "top", "skip", "count"])?;
+    call.query
+        .allow(&["select", "top", "skip", "count", "filter"])?;
+    let class = class_wanted(call)?;
     let all = with_mailbox(call, |_, mailbox| {
         let below = mailbox.children(parent);
+        let below = below.map(|folder| folder_json(mailbox, folder));
         Ok(below
-            .map(|folder| selected(call, folder_json(mailbox, folder)))
+            .filter(|folder| class.is_none_or(|class| folder["type"] == class))
+            .map(|folder| selected(call, folder))
             .collect())
     })?;
     page(call, "admin/exchange/mailboxes('…')/folders", all)
+}
+
+/// Reads the only filter that folders know here: `type eq '…'`.
+fn class_wanted(call: &Call) -> Result<Option<&str>, Refusal> {
+    let Some(filter) = call.query.get("filter") else {
+        return Ok(None);
+    };
+    let class = filter
+        .strip_prefix("type eq '")
+        .and_then(|rest| rest.strip_suffix('\''));
+    match class {
+        Some(class) => Ok(Some(class)),
+        None => Err(Refusal::bad_request(format!(
+            "The filter '{filter}' is not supported."
+        ))),
+    }
 }
 
 fn one_folder(call: &Call) -> Outcome {

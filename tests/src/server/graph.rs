@@ -13,6 +13,7 @@ pub(super) fn route(call: &Call) -> Outcome {
     match call.keys().as_slice() {
         ["$batch"] => batch::route(call),
         ["users", _, "drive" | "drives", ..] | ["drives", ..] => drives::route(call),
+        ["users", "delta"] => collections::route(call),
         ["users"] | ["users", _] | ["users", _, "mailboxsettings"] => directory::route(call),
         [
             "users",

@@ -1,7 +1,7 @@
 //! Permissions: which token may do which operation.
 //!
 //! *Source*: the permissions that Microsoft publishes per operation (2026-08), carried over for the
-//! operations that this tenant answers; `tests/conformance.rs` of this crate compares them.
+//! operations that this tenant answers; `tests/conformance/rights.rs` of m365-graph compares them.
 
 use std::collections::BTreeSet;
 
@@ -32,6 +32,10 @@ const READ_USERS: Right = Right {
         "Directory.Read.All",
         "Directory.ReadWrite.All",
     ],
+};
+const READ_USER_CHANGES: Right = Right {
+    application: &super::directory::READ_CHANGES,
+    delegated: &super::directory::READ_CHANGES,
 };
 /// A person's own entry needs less.
 const READ_USER: Right = Right {
@@ -134,6 +138,7 @@ const MIGRATE: Right = Right {
 /// The operations, by route with `{id}` for every id.
 const TABLE: &[(&str, Right)] = &[
     ("GET /users", READ_USERS),
+    ("GET /users/delta", READ_USER_CHANGES),
     ("GET /users/{id}", READ_USER),
     ("GET /users/{id}/mailboxSettings", READ_SETTINGS),
     ("GET /users/{id}/mailFolders", READ_MAIL_BASIC),

@@ -5,7 +5,9 @@ use http::Method;
 use crate::tenant::urls::Door;
 
 /// Segments that are spelled out in route names; everything else is `{id}`.
-const KEYWORDS: [&str; 74] = [
+const KEYWORDS: [&str; 76] = [
+    "_api",
+    "web",
     "translateExchangeIds",
     "users",
     "mailboxSettings",

@@ -30,6 +30,8 @@ pub(super) fn route(call: &Call) -> Outcome {
         ([_, "channels" | "allchannels"], "GET") => channels(call),
         ([_, "channels"], "POST") => add_channel(call),
         ([_, "channels", "getallmessages"], "GET") => messages::all(call),
+        // What retention policies keep is not simulated; the word is no id of a channel.
+        ([_, "channels", "getallretainedmessages"], _) => Err(Refusal::no_such_segment(call)),
         ([_, "channels", _], "GET") => with_channel(call, &READ_CHANNELS, |_, channel| {
             let context = context(call, "teams('…')/channels/$entity");
             Ok(answer::json(
@@ -126,7 +128,10 @@ fn list(call: &Call) -> Outcome {
 fn create(call: &Call) -> Outcome {
     call.check(Method::POST, &["Team.Create"])?;
     let body = call.json()?;
-    let name = body["displayName"].as_str().unwrap_or_default();
+    // A team of a group that is there has the name of the group.
+    let named = body["displayName"].as_str().map(str::to_owned);
+    let name = named.or_else(|| name_of_group(call, &body["group@odata.bind"]));
+    let name = name.unwrap_or_default();
     let template = body["template@odata.bind"].as_str().unwrap_or_default();
     if name.is_empty() || !template.contains("teamsTemplates('") {
         return Err(bad("A team needs 'displayName' and 'template@odata.bind'."));
@@ -138,7 +143,7 @@ fn create(call: &Call) -> Outcome {
     let mut state = call.tenant.lock();
     let context = Context::of(&state);
     let created = created(&body, context.now, migrating)?;
-    let team = state.teams.add(context.seed, name, created, migrating);
+    let team = state.teams.add(context.seed, &name, created, migrating);
     team.description = body["description"].as_str().unwrap_or_default().to_owned();
     let (id, operation) = (team.id.clone(), team.operation.clone());
     let mut answer = answer::empty(202);
@@ -146,6 +151,17 @@ fn create(call: &Call) -> Outcome {
     let location = format!("/teams('{id}')/operations('{operation}')");
     answer::put_header(&mut answer, "location", &location);
     Ok(answer)
+}
+
+/// Finds the name of the group that an address means; one that nobody described is called by its id.
+fn name_of_group(call: &Call, address: &Value) -> Option<String> {
+    let (_, id) = address.as_str()?.split_once("groups('")?;
+    let id = id.split('\'').next()?;
+    let groups = call.tenant.lock().collections.get("groups");
+    let mut known = groups.objects();
+    let group = known.find(|group| group["id"] == id);
+    let name = group.and_then(|group| group["displayName"].as_str());
+    Some(name.unwrap_or(id).to_owned())
 }
 
 /// Reads when something is to have been created; only what is imported may say so.

@@ -52,6 +52,8 @@ pub(crate) struct Token {
     pub(crate) user: Option<String>,
     /// What the person allowed it; nothing where the app speaks for itself.
     pub(crate) scopes: BTreeSet<String>,
+    /// Whether an app got it for itself by its secret.
+    pub(crate) by_secret: bool,
     /// Whether its client answers claims challenges.
     pub(crate) answers_challenges: bool,
     /// The moment that its claims named as the earliest of its issue, in seconds since 1970.

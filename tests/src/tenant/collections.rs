@@ -23,6 +23,37 @@ pub(crate) struct Collection {
 }
 
 impl Collections {
+    /// Puts an object into the collection of a path; returns its id.
+    pub(crate) fn put(&mut self, path: &str, seed: u64, mut object: Value) -> String {
+        let held = self.0.entry(path.to_lowercase()).or_default();
+        held.made += 1;
+        let id = match object["id"].as_str() {
+            Some(id) => id.to_owned(),
+            None => ids::guid(ids::number(seed, path, held.made), "object", 0),
+        };
+        held.forget(&id);
+        object["id"] = json!(id);
+        object["@odata.etag"] = json!(format!("W/\"{}\"", held.place));
+        held.log.insert(held.place, Ok(object));
+        id
+    }
+
+    /// Counts what was ever put into the collection of a path.
+    pub(crate) fn made(&self, path: &str) -> u64 {
+        self.0.get(path).map_or(0, |held| held.made)
+    }
+
+    /// Removes an object from the collection of a path; `false` when it is not there.
+    pub(crate) fn remove(&mut self, path: &str, id: &str) -> bool {
+        let held = self.0.get_mut(&path.to_lowercase());
+        let Some(held) = held.filter(|held| held.objects().any(|object| object["id"] == id)) else {
+            return false;
+        };
+        held.forget(id);
+        held.log.insert(held.place, Err(id.to_owned()));
+        true
+    }
+
     /// Returns the collection of a path, as it is empty where nobody put anything.
     pub(crate) fn get(&self, path: &str) -> Collection {
         self.0
@@ -52,36 +83,25 @@ impl Tenant {
     ///
     /// *Shape*: the collection by its path, such as `users/{id}/contacts`, `groups`,
     /// `sites/{id}/lists/{id}/items`; of users by their object id.
-    pub fn put_object(&self, collection: &str, mut object: Value) -> String {
+    pub fn put_object(&self, collection: &str, object: Value) -> String {
         let mut state = self.lock();
         let seed = state.seed;
-        let held = state.collections.0.entry(collection.to_lowercase());
-        let held = held.or_default();
-        held.made += 1;
-        let number = ids::number(seed, collection, held.made);
-        let id = match object["id"].as_str() {
-            Some(id) => id.to_owned(),
-            None => ids::guid(number, "object", 0),
-        };
-        held.forget(&id);
-        object["id"] = json!(id);
-        object["@odata.etag"] = json!(format!("W/\"{}\"", held.place));
-        held.log.insert(held.place, Ok(object));
-        id
+        state.collections.put(collection, seed, object)
     }
 
     /// Removes an object from a collection; `false` when it is not there.
     pub fn remove_object(&self, collection: &str, id: &str) -> bool {
+        self.lock().collections.remove(collection, id)
+    }
+
+    /// Removes a user with all that belongs to it; `false` when there is none.
+    pub fn remove_user(&self, user: &str) -> bool {
         let mut state = self.lock();
-        let Some(held) = state.collections.0.get_mut(&collection.to_lowercase()) else {
+        let Some(id) = state.user(user).map(|user| user.id.clone()) else {
             return false;
         };
-        if !held.objects().any(|object| object["id"] == id) {
-            return false;
-        }
-        held.forget(id);
-        held.log.insert(held.place, Err(id.to_owned()));
-        true
+        state.users.retain(|user| user.id != id);
+        state.collections.remove("users", &id)
     }
 
     /// Makes every cursor of a collection too old: the next use answers 410.

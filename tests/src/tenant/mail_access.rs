@@ -67,9 +67,14 @@ impl Tenant {
 
     /// Takes a user's mailbox away, as if there had never been a licence.
     pub fn remove_mailbox(&self, user: &str) {
-        if let Some(user) = self.lock().user_mut(user) {
-            user.mailbox = None;
-        }
+        let mut state = self.lock();
+        let Some(user) = state.user_mut(user) else {
+            return;
+        };
+        user.mailbox = None;
+        let changed = serde_json::json!({ "id": user.id });
+        let seed = state.seed;
+        state.collections.put("users", seed, changed);
     }
 
     /// Lists all messages of a mailbox, folder by folder; none where there is no mailbox.

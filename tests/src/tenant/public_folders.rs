@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::{Tenant, ids};
+use crate::server::ews::Passwords;
 
 /// What a tenant knows of EWS.
 #[derive(Debug, Clone)]
@@ -16,6 +17,7 @@ pub(crate) struct Ews {
     pub(crate) turned_off: bool,
     /// How many calls to refuse as busy, and the back-off to name, in milliseconds.
     pub(crate) busy: (u32, u64),
+    pub(crate) passwords: Passwords,
 }
 
 impl Ews {
@@ -24,6 +26,7 @@ impl Ews {
             folders: PublicFolders::new(seed),
             turned_off: false,
             busy: (0, 0),
+            passwords: Passwords::default(),
         }
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use m365_auth::{
     AccessToken, AuthorizedTransport, Body, OriginPolicy, RetryPolicy, TokenContents, TokenProvider,
 };
-use m365_ews::Parent;
+use m365_ews::{EwsClient, Parent};
 use m365_graph::{ErrorKind, GraphClient, Requirement, requirements};
 use url::Url;
 
 use super::finding::{Finding, Findings};
-use crate::config::{Config, Users};
+use crate::config::{Config, EwsSignIn, Users};
 use crate::connect::Connection;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result, from_auth, from_ews, from_graph};
@@ -103,10 +103,20 @@ pub(super) async fn run(
         };
         findings.tell(check, &finding)?;
     }
-    let finding = match (config.tenant.uses_ews, people.first()) {
-        (false, _) => Finding::Skipped("no `tenant.ews` in the config".to_owned()),
-        (true, None) => Finding::Skipped("no user to try it with".to_owned()),
-        (true, Some(person)) => ews(connection, person, granted.for_person).await,
+    let finding = match (&config.tenant.ews, people.first()) {
+        (None, _) => Finding::Skipped("no `tenant.ews` in the config".to_owned()),
+        (Some(_), None) => Finding::Skipped("no user to try it with".to_owned()),
+        (Some(sign_in), Some(person)) => {
+            let as_whom = match sign_in {
+                EwsSignIn::Password { .. } => Caller::Account,
+                EwsSignIn::Token if granted.for_person => Caller::Person,
+                EwsSignIn::Token => Caller::App,
+            };
+            match connection.ews(sign_in) {
+                Ok(client) => ews(&client, person, as_whom).await,
+                Err(failure) => Finding::Bad(failure),
+            }
+        }
     };
     findings.tell("ews", &finding)?;
     let finding = match &config.tenant.sharepoint {
@@ -184,27 +194,57 @@ async fn drive(graph: &GraphClient, people: &[String], granted: &Granted) -> Fin
     ))
 }
 
-async fn ews(connection: &Connection, person: &str, for_person: bool) -> Finding {
+/// As whom Exchange Web Services are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    App,
+    /// A person who signed in, in the own name.
+    Person,
+    /// An account of a server on premises, for others.
+    Account,
+}
+
+async fn ews(client: &EwsClient, person: &str, caller: Caller) -> Finding {
     let doing = "list the public folders";
-    let found = async {
-        let client = connection.ews()?;
-        let client = match for_person {
-            true => client,
-            false => client.impersonating(person),
-        };
-        client.folders_in(&Parent::PublicFoldersRoot).await
+    let acting;
+    let client = match caller {
+        Caller::Person => client,
+        Caller::App | Caller::Account => {
+            acting = client.impersonating(person);
+            &acting
+        }
     };
-    match found.await {
+    match client.folders_in(&Parent::PublicFoldersRoot).await {
         Ok(folders) => Finding::Good(format!("{} public folders at the top", folders.len())),
         Err(error) if error.kind() == m365_ews::ErrorKind::NotFound && error.code().is_some() => {
             Finding::Good("it answers; the tenant has no public folders".to_owned())
         }
         Err(error) => {
+            use m365_ews::ErrorKind as Kind;
+
             let failure = from_ews(doing, &error);
-            let denied = error.kind() == m365_ews::ErrorKind::Forbidden;
-            Finding::Bad(match for_person && denied {
-                true => failure.next("give the app the delegated permission EWS.AccessAsUser.All"),
-                false => failure,
+            let failure = match error.kind() {
+                Kind::Forbidden => failure.cause("needed to list the public folders (FindFolder)"),
+                _ => failure,
+            };
+            Finding::Bad(match (caller, error.kind()) {
+                (Caller::Person, Kind::Forbidden) => {
+                    failure.next("give the app the delegated permission EWS.AccessAsUser.All")
+                }
+                (Caller::Account, Kind::Forbidden) => failure.next(
+                    "give the account the management role ApplicationImpersonation at the server",
+                ),
+                (Caller::Account, Kind::Unauthorized) => {
+                    let takes_others = failure.mentions("offers") && !failure.mentions("Basic");
+                    failure.next(match takes_others {
+                        true => {
+                            "let the server take Basic for Exchange Web Services, or take \
+                                 \"oauth\" where it offers Bearer"
+                        }
+                        false => "check `user` and `password` of `tenant.ews`",
+                    })
+                }
+                _ => failure,
             })
         }
     }
@@ -228,27 +268,38 @@ async fn sharepoint(connection: &Connection, site: &Url) -> Result<String> {
         .body(Body::empty())
         .map_err(|_| unusable(()))?;
     let response = door.send(request).await.map_err(failed)?;
-    let refused = |exit, message: &str, next: &str| {
-        Err(Failure::new(exit, format!("SharePoint {message}")).next(next))
+    let failure = |exit, message: &str, next: &str| {
+        Failure::new(exit, format!("SharePoint {message}")).next(next)
     };
     match response.status().as_u16() {
         200 => Ok("the root site answers".to_owned()),
-        401 => refused(
+        401 => Err(failure(
             Exit::LoginRefused,
             "does not take the token",
             "it takes apps that prove themselves by a certificate only: set \
              `tenant.client-certificate`",
-        ),
-        403 => refused(
+        )),
+        403 => Err(failure(
             Exit::PermissionMissing,
             "refuses the app",
-            "give the app Sites.Read.All of SharePoint, with admin consent",
-        ),
-        status => refused(
-            Exit::Failed,
-            &format!("answers with status {status}"),
-            "check `tenant.sharepoint`: the address of the tenant's own host",
-        ),
+            "give the app the permission Sites.Read.All of SharePoint, with admin consent",
+        )
+        .cause("needed to read the root site (GET /_api/web)")),
+        status => {
+            let (exit, next) = match status {
+                429 | 503 => (Exit::Throttled, "run it again later"),
+                500..=599 => (
+                    Exit::Failed,
+                    "run it again later; the service fails on its side",
+                ),
+                _ => (
+                    Exit::Failed,
+                    "check `tenant.sharepoint`: the address of the tenant's own host",
+                ),
+            };
+            let message = format!("answers with status {status}");
+            Err(failure(exit, &message, next))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::failure::{Failure, from_auth};
 pub(super) fn services(config: &Config) -> Vec<(&'static str, &Url)> {
     let cloud = &config.tenant.cloud;
     let mut services = vec![("login", &cloud.authority), ("graph", &cloud.graph)];
-    if config.tenant.uses_ews {
+    if config.tenant.ews.is_some() {
         services.push(("ews", &cloud.ews));
     }
     services.extend(
@@ -126,19 +126,11 @@ pub(super) async fn connection(
             let skew = Skew::of(response.headers(), SystemEnvironment.now());
             (Finding::Good(said), skew)
         }
-        Err(error) => (Finding::Bad(unreachable(service, &error)), None),
+        Err(error) => {
+            let failure = from_auth(&format!("connect to {service}"), &error);
+            (Finding::Bad(failure), None)
+        }
     }
-}
-
-fn unreachable(service: &str, error: &m365_auth::Error) -> Failure {
-    let failure = from_auth(&format!("connect to {service}"), error);
-    if failure.mentions("certificate") {
-        return failure.next(
-            "where a proxy or a private server has a certificate of your own authority, name the \
-             authority in `network.ca-file`",
-        );
-    }
-    failure
 }
 
 /// How far the clock of this machine is from that of a service.

@@ -5,7 +5,7 @@ use m365_auth::{Environment, SystemEnvironment};
 use super::finding::{Finding, Findings};
 use super::probe::{self, Granted};
 use super::{doctor, reach};
-use crate::config::Config;
+use crate::config::{Config, EwsSignIn};
 use crate::connect::{Connection, Context, Purpose, app, transport};
 use crate::exit::Exit;
 use crate::failure::Result;
@@ -58,7 +58,7 @@ pub(super) async fn tokens(
 ) -> Result<Option<Granted>> {
     let cloud = &connection.cloud;
     let mut audiences = vec![("Graph", cloud.graph_audience())];
-    if config.tenant.uses_ews {
+    if matches!(config.tenant.ews, Some(EwsSignIn::Token)) {
         audiences.push(("EWS", cloud.ews_audience()));
     }
     let site = config.tenant.sharepoint.as_ref();
@@ -67,6 +67,7 @@ pub(super) async fn tokens(
     }
     let for_person = app(config, purpose).person.is_some();
     let mut of_graph = None;
+    let mut refused: Option<(&str, String)> = None;
     for (service, audience) in audiences {
         let token = probe::token(connection.tokens.as_ref(), service, &audience).await;
         let said = token.map(|token| {
@@ -83,7 +84,20 @@ pub(super) async fn tokens(
             }
             format!("for {service}, {minutes} minutes: {names}")
         });
-        findings.tell("token", &said.into())?;
+        // One wrong secret is told once, not for every service. What follows the first cause is an
+        // id of each refusal.
+        let why = said.as_ref().err().map(|failure| {
+            let text = failure.to_string().replace(service, "");
+            text.lines().take(2).collect::<Vec<_>>().join("\n")
+        });
+        let finding = match (&why, &refused) {
+            (Some(why), Some((before, known))) if why == known => {
+                Finding::Skipped(format!("for {service}: as for {before}"))
+            }
+            _ => said.into(),
+        };
+        refused = refused.or(why.map(|why| (service, why)));
+        findings.tell("token", &finding)?;
     }
     Ok(of_graph)
 }

@@ -110,3 +110,34 @@ async fn lists_of_sites_say_deleted_and_others_are_forbidden() {
         assert_eq!(client.get(&format!("/{path}")).await.0, 403, "{path}");
     }
 }
+
+#[tokio::test]
+async fn the_users_of_the_directory_are_told_as_they_are_now() {
+    let (client, alice) = client().await;
+    let bob = client
+        .tenant
+        .add_user("bob@contoso.example", "Bob Brown", MailboxKind::Shared);
+    let (status, page) = client.get("/users/delta?$select=displayName,mail").await;
+    assert_eq!(
+        (status, ids(&page)),
+        (200, vec![alice.as_str(), bob.as_str()])
+    );
+    assert_eq!(page["value"][1]["displayName"], "Bob Brown");
+    let link = page["@odata.deltaLink"].as_str().unwrap();
+    client.tenant.remove_mailbox(&alice);
+    assert!(client.tenant.remove_user(&bob));
+    let carol = client
+        .tenant
+        .add_user("carol@contoso.example", "Carol Cook", MailboxKind::User);
+    assert!(carol != alice && carol != bob);
+    let (_, changes) = client.get(link).await;
+    assert_eq!(ids(&changes), [alice.as_str(), &bob, &carol]);
+    assert_eq!(changes["value"][0]["mail"], Value::Null);
+    assert_eq!(changes["value"][1]["@removed"]["reason"], "deleted");
+    client.tenant.expire_collection_cursors("users");
+    let (status, refusal) = client.get(link).await;
+    assert_eq!(
+        (status, &refusal["error"]["code"]),
+        (410, &json!("resyncRequired"))
+    );
+}

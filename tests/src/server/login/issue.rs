@@ -74,6 +74,8 @@ pub(super) fn token(
             Subject::App => std::collections::BTreeSet::new(),
             Subject::Person { wish, .. } => wish.scopes.iter().cloned().collect(),
         },
+        by_secret: form.get("grant_type") == Some("client_credentials")
+            && form.get("client_assertion").is_none(),
         answers_challenges: claims.capable,
         claims_met: claims.not_before,
     };

@@ -6,12 +6,25 @@
     dead_code,
     reason = "each test binary uses a part of it"
 )]
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+
+/// Finds the folder of conformance data, where there is one.
+#[allow(clippy::disallowed_methods, reason = "tests read where the data lies")]
+pub fn folder() -> Option<PathBuf> {
+    let named = std::env::var_os("M365_CONFORMANCE_DIR").map(PathBuf::from);
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let folder = named.unwrap_or(beside).join("graph");
+    if folder.join("openapi-v1.0-subset.yaml").is_file() {
+        return Some(folder);
+    }
+    println!("no conformance data here; nothing checked");
+    None
+}
 
 /// The description, read once.
 pub struct Description(Value);
@@ -23,6 +36,13 @@ pub struct Operation<'d> {
     pub method: &'d str,
     pub value: &'d Value,
     shared: &'d Value,
+}
+
+impl Operation<'_> {
+    /// Names it as the published samples do.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method.to_uppercase(), self.template)
+    }
 }
 
 impl Description {
@@ -134,7 +154,8 @@ impl Description {
             }
             return;
         }
-        if !is_of_type(schema, value) {
+        let of_object = schema["allOf"].is_array() || schema["properties"].is_object();
+        if of_object || !is_of_type(schema, value) {
             found.push(format!("{at}: {value} is no {}", schema["type"]));
         }
     }
@@ -160,7 +181,7 @@ impl Description {
                 part["x-ms-open-type"] == true || !part["additionalProperties"].is_null()
             });
         for (name, value) in object {
-            let known = parts.iter().find_map(|part| part["properties"].get(name));
+            let known = parts.iter().find_map(|part| property(part, name));
             match known {
                 Some(schema) => self.check(schema, value, &format!("{at}/{name}"), found),
                 None if open || name.contains('@') => {}
@@ -185,6 +206,17 @@ impl Description {
             self.parts(part, parts);
         }
     }
+}
+
+/// Finds a property; of the parameters of actions, which the description spells with a capital,
+/// by the name that documents and samples have.
+fn property<'d>(part: &'d Value, name: &str) -> Option<&'d Value> {
+    let properties = &part["properties"];
+    let capital = || {
+        let first = name.get(..1)?.to_ascii_uppercase();
+        properties.get(first + &name[1..])
+    };
+    properties.get(name).or_else(capital)
 }
 
 /// Tells whether the description leaves out a navigation of that name.
