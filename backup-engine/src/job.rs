@@ -184,10 +184,14 @@ impl BackupJob {
         };
         let working = async { futures_util::try_join!(work, publisher.run()) };
         let limiter = self.options.scheduler.limiter();
+        // Before anything is sent.
+        let divided = claims.divide(limiter, self.shared_depth()).await?;
         let (found, published) = tokio::select! {
             biased;
             done = working => done?,
-            () = claims.keep_alive() => return Err(Error::new(ErrorKind::Coordinator, "no end")),
+            () = claims.keep_alive(&divided) => {
+                return Err(Error::new(ErrorKind::Coordinator, "no end"));
+            }
             never = self.options.bandwidth.keep(limiter, &*environment) => match never {},
         };
 
@@ -204,6 +208,13 @@ impl BackupJob {
             outcome: report.outcome,
         });
         Ok(report)
+    }
+
+    /// Returns how many names of the limiter lead to what workers have in common: a resource belongs
+    /// to whoever has its claim.
+    fn shared_depth(&self) -> usize {
+        let above = |source: &Arc<dyn Source>| source.charge("").path().len().saturating_sub(1);
+        self.sources.iter().map(above).max().unwrap_or(0)
     }
 
     async fn open_journal(&self) -> Result<(Journal, Vec<Header>)> {
@@ -247,7 +258,6 @@ impl BackupJob {
         let start = Start {
             context,
             journalled: journalled.collect(),
-            listing: context.writer.snapshots(),
         };
         let desk = Desk::new(self.sources.iter().map(|source| &**source));
         let mut worked = Worked::default();
@@ -408,11 +418,10 @@ impl Worked {
     }
 }
 
-/// What the start of a resource needs: what is published, and what is journalled.
+/// What the start of a resource needs beside what is published.
 struct Start<'a> {
     context: &'a RunContext<'a>,
     journalled: HashMap<ResourceId, Header>,
-    listing: Vec<SnapshotEntry>,
 }
 
 impl Start<'_> {
@@ -512,6 +521,7 @@ impl Start<'_> {
             resource,
             requests,
             page_sizes: Mutex::default(),
+            keep_after: context.options.keep_after,
         };
         let run = self.resume(reader, hold, moved).await?;
         let report = Box::new(Box::pin(run.run()).await?);
@@ -549,7 +559,7 @@ impl Start<'_> {
         let parent = if moved {
             choose_parent(&context.writer.list_snapshots().await?, &id).cloned()
         } else {
-            choose_parent(&self.listing, &id).cloned()
+            context.writer.parent_of(&id).await?
         };
         let base = parent.as_ref().map(|entry| entry.id);
         context.outbox.continues(&id, base);
@@ -574,7 +584,7 @@ impl Start<'_> {
                 view.apply(entry).await?;
                 sequence = *number;
             }
-            pages_resumed = kept.len();
+            pages_resumed = kept.iter().filter(|(_, entry)| !entry.is_ahead).count();
             // Rows of a lease are numbered on, so that a snapshot of it covers those before it.
             sequence = sequence.max(parent.as_ref().map_or(0, |p| p.snapshot.journal_sequence));
         } else {

@@ -223,7 +223,10 @@ impl<'a> Publisher<'a> {
         if !prepared.iter().any(again) {
             return Ok(());
         }
-        let listing = self.writer.store().snapshots().await?;
+        let own = prepared.iter();
+        let own = own.filter_map(|prepared| self.published.get(&prepared.header.resource));
+        let own: Vec<_> = own.map(|own| own.id).collect();
+        let listing = self.writer.store().find_snapshots(&own).await?;
         for Prepared {
             header, snapshot, ..
         } in prepared

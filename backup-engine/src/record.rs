@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use backup_store::catalog::{Alarm, Findings, Gap, RunRecord, Totals};
-use backup_store::{SnapshotId, Timestamp};
+use backup_store::catalog::{Alarm, Findings, Gap, RunRecord, SnapshotEntry, Totals};
+use backup_store::{RunId, SnapshotId, Timestamp};
 
 use crate::error::Result;
 use crate::job::BackupJob;
@@ -64,17 +64,16 @@ impl BackupJob {
             return Ok(Vec::new());
         }
         // What cannot be read is for a check to say; it holds up no backup.
-        let listing = self.store().snapshot_listing().await?.snapshots;
-        let entries: HashMap<_, _> = listing.iter().map(|entry| (entry.id, entry)).collect();
+        let entries = self.with_parents(&published, report.run).await?;
         let mut alarms = Vec::new();
         for id in published {
             let Some(after) = entries.get(&id) else {
                 continue;
             };
-            let mut before = Some(*after);
+            let mut before = Some(after);
             while let Some(entry) = before.filter(|entry| entry.snapshot.run == report.run) {
                 let parent = entry.snapshot.parent;
-                before = parent.and_then(|parent| entries.get(&parent).copied());
+                before = parent.and_then(|parent| entries.get(&parent));
             }
             if let Some(before) = before {
                 let (before, after) = (&before.snapshot, &after.snapshot);
@@ -86,6 +85,24 @@ impl BackupJob {
             }
         }
         Ok(alarms)
+    }
+
+    /// Finds snapshots, and what they continue, up to the first that another run has published.
+    async fn with_parents(
+        &self,
+        published: &[SnapshotId],
+        run: RunId,
+    ) -> Result<HashMap<SnapshotId, SnapshotEntry>> {
+        let mut entries = HashMap::new();
+        let mut wanted = published.to_vec();
+        while !wanted.is_empty() {
+            let found = self.store().find_snapshots(&wanted).await?;
+            let of_run = found.iter().filter(|entry| entry.snapshot.run == run);
+            wanted = of_run.filter_map(|entry| entry.snapshot.parent).collect();
+            entries.extend(found.into_iter().map(|entry| (entry.id, entry)));
+            wanted.retain(|id| !entries.contains_key(id));
+        }
+        Ok(entries)
     }
 }
 

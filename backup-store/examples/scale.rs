@@ -3,10 +3,13 @@
 //! ```text
 //! cargo run --release -p backup-store --features internals --example scale -- index [CHUNKS [DIR]]
 //! cargo run --release -p backup-store --features internals --example scale -- tree [ITEMS [DIR]]
+//! cargo run --release -p backup-store --features internals --example scale -- prune [CHUNKS [DIR]]
+//! cargo run --release -p backup-store --features internals --example scale -- files [FILES [DIR]]
 //! ```
 //!
-//! Both default to 10 million. It says first what disk it needs, and begins only if `DIR` (by
-//! default a new temporary directory) is writable. `index 100000000` is the long form.
+//! All default to 10 million, files to one million. It says first what disk it needs, and begins
+//! only if `DIR` (by default a new temporary directory) is writable. `index 100000000` is the long
+//! form.
 
 #![allow(
     clippy::print_stdout,
@@ -22,17 +25,25 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use backup_store::catalog::{Item, ItemKey, ItemKind, ItemState};
+use backup_store::catalog::{
+    Item, ItemKey, ItemKind, ItemState, Resource, ResourceId, ResourceKind, Service, Snapshot,
+    Totals,
+};
 use backup_store::internals::{may_hold, places, put_synthetic, segments, synthetic_id};
 use backup_store::tree::{
     BoundaryKey, Builder, Differences, Edit, NodeSource, NodeStore, Scan, apply, get,
 };
 use backup_store::{
-    ChunkId, CreateOptions, ErrorKind, KdfParams, LocalBackend, Passphrase, RunId, Store,
-    StoreOptions, SystemEnvironment, Timestamp, TreeRoot, WriterOptions,
+    ChunkId, CreateOptions, Environment, ErrorKind, KdfParams, LocalBackend, Passphrase, RunId,
+    Store, StoreOptions, SystemEnvironment, Timestamp, TreeRoot, Writer, WriterOptions,
 };
 use bytes::Bytes;
 use tokio::time::Instant;
+
+#[path = "scale/files.rs"]
+mod files;
+#[path = "scale/prune.rs"]
+mod prune;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -46,16 +57,87 @@ const AT_ONCE: usize = 50;
 async fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_else(|| "index".to_owned());
-    let count = arguments
-        .next()
-        .map_or(Ok(10_000_000), |text| text.parse())?;
+    let usual = match what.as_str() {
+        "files" => 1_000_000,
+        _ => 10_000_000,
+    };
+    let count = arguments.next().map_or(Ok(usual), |text| text.parse())?;
     let kept = arguments.next().map(PathBuf::from);
     let temporary = tempfile::tempdir()?;
     let directory = kept.unwrap_or_else(|| temporary.path().to_owned());
     match what.as_str() {
         "index" => index(count, &directory).await,
         "tree" => tree(count, &directory).await,
-        other => Err(format!("{other}: neither index nor tree").into()),
+        "prune" => prune::prune(count, &directory).await,
+        "files" => files::files(count, &directory).await,
+        other => Err(format!("{other}: neither index, tree, prune nor files").into()),
+    }
+}
+
+/// Creates a store in a directory, with a cache beside it.
+async fn create(directory: &Path) -> Outcome<(Store, Arc<LocalBackend>, StoreOptions)> {
+    let backend = Arc::new(LocalBackend::create(directory.join("store"))?);
+    let mut create = CreateOptions::default();
+    create.kdf = KdfParams::minimum();
+    let options = StoreOptions {
+        cache_dir: Some(directory.join("cache")),
+        ..StoreOptions::default()
+    };
+    let store = Store::create(backend.clone(), &passphrase(), create, options.clone()).await?;
+    Ok((store, backend, options))
+}
+
+fn passphrase() -> Passphrase {
+    Passphrase::new("not a secret")
+}
+
+async fn writer(store: &Store, directory: &Path) -> Outcome<Writer> {
+    let options = WriterOptions {
+        run: RunId::random(&SystemEnvironment)?,
+        spool_dir: directory.join("spool"),
+        adopts: Vec::new(),
+    };
+    Ok(store.begin(options).await?)
+}
+
+/// A snapshot of a resource with these items.
+fn snapshot(writer: &Writer, resource: &str, items: TreeRoot) -> Snapshot {
+    let now = SystemEnvironment.now();
+    let empty = writer.empty_tree();
+    Snapshot {
+        resource: Resource {
+            id: ResourceId::new(resource),
+            service: Service::from("bench"),
+            kind: ResourceKind::from("bench"),
+            owner: String::new(),
+            owner_id: String::new(),
+            service_id: resource.to_owned(),
+            name: resource.to_owned(),
+        },
+        set: "bench".to_owned(),
+        run: RunId::from_bytes([1; 16]),
+        outcome: backup_store::catalog::Outcome::Complete,
+        token: writer.claim_token(),
+        sequence: 1,
+        parent: None,
+        parent_hash: None,
+        started: now,
+        finished: now,
+        containers: empty,
+        items,
+        notes: empty,
+        enumerations: Vec::new(),
+        cursors: Vec::new(),
+        totals: Totals::default(),
+        routes: Vec::new(),
+        journal_sequence: 0,
+    }
+}
+
+/// Lets the peak of resident memory begin anew, where the system can.
+fn forget_peak() {
+    if std::fs::write("/proc/self/clear_refs", "5").is_err() {
+        println!("(the peak of memory is that of the whole command)");
     }
 }
 
@@ -81,22 +163,8 @@ async fn index(chunks: u64, directory: &Path) -> Outcome<()> {
         need >> 20,
         directory.display()
     );
-    let backend = Arc::new(LocalBackend::create(directory.join("store"))?);
-    let passphrase = Passphrase::new("not a secret");
-    let mut create = CreateOptions::default();
-    create.kdf = KdfParams::minimum();
-    let options = StoreOptions {
-        cache_dir: Some(directory.join("cache")),
-        ..StoreOptions::default()
-    };
-    let store = Store::create(backend.clone(), &passphrase, create, options.clone()).await?;
-    let writer = store
-        .begin(WriterOptions {
-            run: RunId::random(&SystemEnvironment)?,
-            spool_dir: directory.join("spool"),
-            adopts: Vec::new(),
-        })
-        .await?;
+    let (store, backend, options) = create(directory).await?;
+    let writer = writer(&store, directory).await?;
     let began = Instant::now();
     let (mut at, mut written, mut most) = (0, 0, 0);
     let mut asked = 0u64;
@@ -144,7 +212,7 @@ async fn index(chunks: u64, directory: &Path) -> Outcome<()> {
         ("cached", options),
     ] {
         let began = Instant::now();
-        let store = Store::open(backend.clone(), &passphrase, options).await?;
+        let store = Store::open(backend.clone(), &passphrase(), options).await?;
         println!(
             "{name}: opened in {:.2} s; {}",
             began.elapsed().as_secs_f64(),
@@ -263,9 +331,9 @@ impl NodeStore for FileNodes {
 }
 
 /// One message of a mailbox of 50 folders; `version` changes its flags.
-fn item(number: u64, count: u64, version: u64) -> (Vec<u8>, Vec<u8>) {
+fn item_of(number: u64, count: u64, version: u64) -> Item {
     let folder = number / (count / 50).max(1);
-    let item = Item {
+    Item {
         key: ItemKey {
             container: format!("AAMkAGI2folder{folder:04}"),
             created: Timestamp::from_millis(1_500_000_000_000 + number as i64 * 7_000),
@@ -282,7 +350,12 @@ fn item(number: u64, count: u64, version: u64) -> (Vec<u8>, Vec<u8>) {
         draft: false,
         state: ItemState::Stored,
         representations: Vec::new(),
-    };
+    }
+}
+
+/// The same as the tree holds it.
+fn item(number: u64, count: u64, version: u64) -> (Vec<u8>, Vec<u8>) {
+    let item = item_of(number, count, version);
     (item.key.encode(), item.encode())
 }
 

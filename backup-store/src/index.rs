@@ -11,3 +11,4 @@ pub(crate) mod merge;
 pub(crate) mod parts;
 pub(crate) mod sealing;
 pub(crate) mod segment;
+pub(crate) mod side_by_side;

@@ -82,7 +82,7 @@ pub use self::repair::{
 pub use self::rounds::RoundNumber;
 pub use self::runs::NewestRuns;
 pub use self::seal::FORMAT_VERSION;
-pub use self::snapshots::SnapshotListing;
+pub use self::snapshots::{SnapshotListing, SnapshotScan};
 pub use self::stats::{
     ObjectSums, ResourceStats, Sizes, SnapshotStats, StatsOptions, StatsProgress, StatsReport,
 };

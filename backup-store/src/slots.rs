@@ -3,15 +3,14 @@
 //!
 //! What a snapshot is made of is not known here: its record is a string of bytes.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::backend::{ObjectInfo, ObjectName, create_directories};
+use crate::backend::{ObjectName, create_directories};
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, SnapshotId};
@@ -88,6 +87,13 @@ impl Slot {
     pub(crate) fn is_closing(&self) -> bool {
         !matches!(self, Self::Set { .. })
     }
+
+    fn record_bytes(&self) -> usize {
+        match self {
+            Self::Set { records, .. } => records.iter().map(|record| record.bytes.len()).sum(),
+            Self::Fence | Self::End => 0,
+        }
+    }
 }
 
 fn take_records(decoder: &mut Decoder<'_>) -> Result<Vec<SlotRecord>> {
@@ -117,12 +123,41 @@ pub(crate) fn parse_slot_name(name: &ObjectName) -> Option<(LeaseId, u32)> {
     (slot_name(&lease, number).ok()? == *name).then_some((lease, number))
 }
 
+/// What of a slot is kept in memory, whatever its snapshots say.
+#[derive(Debug, Clone)]
+pub(crate) enum SlotHead {
+    /// Snapshots, published under this claim token.
+    Set {
+        token: u64,
+        snapshots: Arc<[SnapshotId]>,
+    },
+    /// FENCE or END.
+    Closing,
+}
+
+impl SlotHead {
+    pub(crate) fn of(slot: &Slot) -> Self {
+        match slot {
+            Slot::Set { token, records } => Self::Set {
+                token: *token,
+                snapshots: records.iter().map(|record| record.id).collect(),
+            },
+            Slot::Fence | Slot::End => Self::Closing,
+        }
+    }
+
+    /// Tells whether the lease is ended by this slot.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self, Self::Closing)
+    }
+}
+
 /// A slot with its place.
 #[derive(Debug, Clone)]
 pub(crate) struct PlacedSlot {
     pub(crate) lease: LeaseId,
     pub(crate) number: u32,
-    pub(crate) slot: Arc<Slot>,
+    pub(crate) head: SlotHead,
 }
 
 /// What one listing of all slots gave.
@@ -134,36 +169,72 @@ pub(crate) struct SlotListing {
 }
 
 impl SlotListing {
+    /// Returns the slots that can be read.
+    pub(crate) fn readable(&self) -> Self {
+        Self {
+            slots: self.slots.clone(),
+            damaged: Vec::new(),
+        }
+    }
+
     /// The greatest claim token of all sets, 0 when there are none.
     pub(crate) fn greatest_token(&self) -> u64 {
-        let token = |placed: &PlacedSlot| match *placed.slot {
-            Slot::Set { token, .. } => token,
-            _ => 0,
+        let token = |placed: &PlacedSlot| match placed.head {
+            SlotHead::Set { token, .. } => token,
+            SlotHead::Closing => 0,
         };
         self.slots.iter().map(token).max().unwrap_or(0)
     }
 }
 
-/// Slots that were opened already: they never change.
+/// Bytes of records of slots that are kept in memory.
+const KEPT_BYTES: usize = 16 << 20;
+
+/// Slots that were opened already: they never change. The heads of all are kept, and as many
+/// records as fit.
 #[derive(Debug, Default)]
-pub(crate) struct SlotCache(Mutex<HashMap<ObjectName, Arc<Slot>>>);
+pub(crate) struct SlotCache(Mutex<Opened>);
+
+#[derive(Debug, Default)]
+struct Opened {
+    heads: HashMap<(LeaseId, u32), SlotHead>,
+    slots: HashMap<(LeaseId, u32), Arc<Slot>>,
+    /// Bytes of the records in `slots`.
+    bytes: usize,
+}
 
 impl SlotCache {
-    fn get(&self, name: &ObjectName) -> Option<Arc<Slot>> {
-        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.get(name).map(Arc::clone)
+    fn get(&self, place: (LeaseId, u32)) -> Option<Arc<Slot>> {
+        self.opened().slots.get(&place).map(Arc::clone)
     }
 
-    fn put(&self, name: &ObjectName, slot: Arc<Slot>) {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.insert(name.clone(), slot);
+    fn head(&self, place: (LeaseId, u32)) -> Option<SlotHead> {
+        self.opened().heads.get(&place).cloned()
+    }
+
+    fn put(&self, place: (LeaseId, u32), slot: &Arc<Slot>) {
+        let mut opened = self.opened();
+        opened.heads.insert(place, SlotHead::of(slot));
+        let bytes = slot.record_bytes();
+        if opened.bytes + bytes > KEPT_BYTES {
+            opened.slots.clear();
+            opened.bytes = 0;
+        }
+        if opened.slots.insert(place, Arc::clone(slot)).is_none() {
+            opened.bytes += bytes;
+        }
     }
 
     /// Keeps only what a listing has shown.
-    fn retain(&self, listed: &[ObjectInfo]) {
-        let listed: BTreeMap<_, _> = listed.iter().map(|info| (&info.name, ())).collect();
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|name, _| listed.contains_key(name));
+    fn retain(&self, listed: &HashSet<(LeaseId, u32)>) {
+        let mut opened = self.opened();
+        opened.heads.retain(|place, _| listed.contains(place));
+        opened.slots.retain(|place, _| listed.contains(place));
+        opened.bytes = opened.slots.values().map(|slot| slot.record_bytes()).sum();
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,7 +242,8 @@ impl Store {
     /// Lists all slots, now, and reads those that are new.
     pub(crate) async fn list_slots(&self) -> Result<SlotListing> {
         let listed = self.backend().list("snaps/").await?;
-        self.slot_cache().retain(&listed);
+        let places = listed.iter().filter_map(|info| parse_slot_name(&info.name));
+        self.slot_cache().retain(&places.collect());
         let mut listing = SlotListing::default();
         for info in listed {
             let Some((lease, number)) = parse_slot_name(&info.name) else {
@@ -179,11 +251,18 @@ impl Store {
                 listing.damaged.push((info.name, cause));
                 continue;
             };
-            match self.read_slot(&info.name).await {
-                Ok(slot) => listing.slots.push(PlacedSlot {
+            let head = match self.slot_cache().head((lease, number)) {
+                Some(head) => Ok(head),
+                None => self
+                    .read_slot(lease, number)
+                    .await
+                    .map(|slot| SlotHead::of(&slot)),
+            };
+            match head {
+                Ok(head) => listing.slots.push(PlacedSlot {
                     lease,
                     number,
-                    slot,
+                    head,
                 }),
                 // Deleted since the listing: its snapshots are forgotten.
                 Err(cause) if cause.kind() == ErrorKind::NotFound => {}
@@ -201,19 +280,21 @@ impl Store {
     }
 
     /// Reads a slot: from memory, from the local cache of sealed bytes, or from the backend.
-    pub(crate) async fn read_slot(&self, name: &ObjectName) -> Result<Arc<Slot>> {
-        if let Some(slot) = self.slot_cache().get(name) {
+    pub(crate) async fn read_slot(&self, lease: LeaseId, number: u32) -> Result<Arc<Slot>> {
+        let place = (lease, number);
+        if let Some(slot) = self.slot_cache().get(place) {
             return Ok(slot);
         }
+        let name = &slot_name(&lease, number)?;
         let path = self.cached_slot_path(name);
         if let Some(slot) = self.read_cached_slot(name, path.clone()).await? {
-            self.slot_cache().put(name, Arc::clone(&slot));
+            self.slot_cache().put(place, &slot);
             return Ok(slot);
         }
         let range = 0..ObjectKind::Slot.sealed_limit();
         let sealed = self.backend().get(name, Some(range)).await?;
         let slot = self.open_slot(name, sealed.clone()).await?;
-        self.slot_cache().put(name, Arc::clone(&slot));
+        self.slot_cache().put(place, &slot);
         if let Some(path) = path {
             let written = offload(self.offload().as_ref(), move || {
                 write_cached(&path, &sealed)

@@ -1,13 +1,17 @@
 //! Where the byte layers and the catalog meet: snapshots in slots, trees in packs.
 
+pub(crate) mod scan;
+
 use bytes::Bytes;
 
+pub use self::scan::SnapshotScan;
+use self::scan::{Newest, NewestOfEach, entry_of};
 use crate::backend::ObjectName;
-use crate::catalog::{ResourceId, Snapshot, SnapshotEntry};
-use crate::error::{Error, Result};
+use crate::catalog::{ResourceId, Snapshot, SnapshotEntry, choose_parent};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, SnapshotId, TreeRoot};
 use crate::mutant::{Mutant, mutated};
-use crate::slots::{Slot, SlotListing};
+use crate::slots::{Slot, SlotHead, SlotListing};
 use crate::store::Store;
 use crate::tree::{self, BoundaryKey, NodeSource, NodeStore};
 use crate::writer::{Gatherer, Writer};
@@ -25,6 +29,9 @@ pub struct SnapshotListing {
 impl Store {
     /// Lists all snapshots, by a listing made now, oldest first.
     ///
+    /// *Units and limits*: memory for all of them, cursors included: some 10 KiB for each of a mailbox.
+    /// [`scan_snapshots`](Self::scan_snapshots) goes through them one by one.
+    ///
     /// *Errors*: [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) when a snapshot set cannot be read;
     /// [`snapshot_listing`](Self::snapshot_listing) gives the others all the same.
     pub async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
@@ -38,13 +45,29 @@ impl Store {
     /// Lists all snapshots that can be read and that no round of prune has forgotten, and the
     /// objects that cannot be read.
     pub async fn snapshot_listing(&self) -> Result<SnapshotListing> {
-        let slots = self.list_slots().await?;
-        // Read after the slots: what went meanwhile is named there.
+        collect(self.scan_snapshots().await?).await
+    }
+
+    /// Finds snapshots by their ids, by a listing made now; only the sets that hold them are read.
+    /// Those that are not there, forgotten, or cannot be read are left out; the log warns of the
+    /// last.
+    pub async fn find_snapshots(&self, ids: &[SnapshotId]) -> Result<Vec<SnapshotEntry>> {
+        let mut slots = self.list_slots().await?;
         let rounds = self.read_rounds().await?;
-        let mut listing = decode_listing(self, slots);
-        let exists = |entry: &SnapshotEntry| rounds.exists((&entry.lease, entry.slot), &entry.id);
-        listing.snapshots.retain(exists);
-        Ok(listing)
+        slots.slots.retain(|placed| match &placed.head {
+            SlotHead::Set { snapshots, .. } => snapshots.iter().any(|id| ids.contains(id)),
+            SlotHead::Closing => false,
+        });
+        let mut scan = SnapshotScan::new(self, slots.readable(), Some(rounds));
+        let mut found = Vec::new();
+        while let Some(next) = scan.next_or_unread().await {
+            match next? {
+                Ok(entry) if ids.contains(&entry.id) => found.push(entry),
+                Ok(_) => {}
+                Err((name, cause)) => tracing::warn!(%name, %cause, "a snapshot cannot be read"),
+            }
+        }
+        Ok(found)
     }
 
     /// Returns the tree of the empty map; it is the same for all maps of a store.
@@ -67,22 +90,20 @@ impl Writer {
     /// about to forget, are not among them.
     ///
     /// Sets that cannot be read are left out, with a warning in the log: a parent is then chosen
-    /// among the others.
-    pub fn snapshots(&self) -> Vec<SnapshotEntry> {
-        self.possible_parents(SlotListing {
-            slots: self.listing().slots.clone(),
-            damaged: Vec::new(),
-        })
+    /// among the others. [`parent_of`](Self::parent_of) takes less memory.
+    pub async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
+        self.possible_parents(self.listing().readable()).await
     }
 
     /// Lists the snapshots as [`snapshots`](Self::snapshots) does, by a listing made now: with
     /// those that other writers have published since this one began.
     pub async fn list_snapshots(&self) -> Result<Vec<SnapshotEntry>> {
-        Ok(self.possible_parents(self.store().list_slots().await?))
+        self.possible_parents(self.store().list_slots().await?)
+            .await
     }
 
-    fn possible_parents(&self, slots: SlotListing) -> Vec<SnapshotEntry> {
-        let mut listing = decode_listing(self.store(), slots);
+    async fn possible_parents(&self, slots: SlotListing) -> Result<Vec<SnapshotEntry>> {
+        let mut listing = collect(SnapshotScan::new(self.store(), slots, None)).await?;
         let rounds = self.rounds();
         listing
             .snapshots
@@ -90,7 +111,61 @@ impl Writer {
         for (name, cause) in &listing.damaged {
             tracing::warn!(%name, %cause, "a snapshot cannot be read");
         }
-        listing.snapshots
+        Ok(listing.snapshots)
+    }
+
+    /// Chooses the snapshot that the next one of a resource continues, as
+    /// [`choose_parent`] does among [`snapshots`](Self::snapshots).
+    ///
+    /// *Units and limits*: the first call goes through all snapshots; after that, where the newest
+    /// of each resource lie stays in memory, about 200 bytes each.
+    pub async fn parent_of(&self, resource: &ResourceId) -> Result<Option<SnapshotEntry>> {
+        let newest = self.newest().get_or_try_init(|| self.find_newest());
+        let newest = newest.await?.of(resource);
+        let rounds = self.rounds();
+        let mut entries = Vec::new();
+        for place in newest {
+            if rounds.may_be_parent((&place.lease, place.slot), &place.id) {
+                entries.extend(self.read_entry(place).await?);
+            }
+        }
+        if entries.len() < newest.len() {
+            // Prune has overtaken this writer: an older one may be the newest now.
+            return Ok(choose_parent(&self.snapshots().await?, resource).cloned());
+        }
+        entries.sort_by_key(by_time);
+        Ok(choose_parent(&entries, resource).cloned())
+    }
+
+    async fn find_newest(&self) -> Result<NewestOfEach> {
+        let mut scan = SnapshotScan::new(self.store(), self.listing().readable(), None);
+        let (rounds, mut newest) = (self.rounds(), NewestOfEach::default());
+        while let Some(found) = scan.next_or_unread().await {
+            match found? {
+                Ok(entry) => {
+                    if rounds.may_be_parent((&entry.lease, entry.slot), &entry.id) {
+                        newest.see(&entry);
+                    }
+                }
+                Err((name, cause)) => tracing::warn!(%name, %cause, "a snapshot cannot be read"),
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Reads a snapshot again; `None` when its slot is not there any more.
+    async fn read_entry(&self, place: &Newest) -> Result<Option<SnapshotEntry>> {
+        let slot = match self.store().read_slot(place.lease, place.slot).await {
+            Ok(slot) => slot,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(cause),
+        };
+        let Slot::Set { records, .. } = &*slot else {
+            return Ok(None);
+        };
+        let mut records = records.iter().filter(|record| record.id == place.id);
+        let entry = |record| entry_of(self.store(), (place.lease, place.slot), record);
+        records.next().map(entry).transpose()
     }
 
     /// Begins to gather the content of a resource.
@@ -165,36 +240,19 @@ impl NodeStore for Writer {
     }
 }
 
-/// Decodes the snapshots of a listing of slots.
-pub(crate) fn decode_listing(store: &Store, slots: SlotListing) -> SnapshotListing {
-    let mut listing = SnapshotListing {
-        damaged: slots.damaged,
-        ..SnapshotListing::default()
-    };
-    for placed in slots.slots {
-        let Slot::Set { records, .. } = &*placed.slot else {
-            continue;
-        };
-        for record in records {
-            match Snapshot::decode(&record.bytes) {
-                Ok(snapshot) => listing.snapshots.push(SnapshotEntry {
-                    id: record.id,
-                    lease: placed.lease,
-                    slot: placed.number,
-                    hash: *store.keys().content_hash(&record.bytes).as_bytes(),
-                    snapshot,
-                }),
-                Err(cause) => {
-                    let object = format_args!("snapshot {}", record.id).to_string();
-                    let cause = Error::damaged(object, "its record").with_source(cause);
-                    if let Ok(name) = crate::slots::slot_name(&placed.lease, placed.number) {
-                        listing.damaged.push((name, cause));
-                    }
-                }
-            }
+/// Goes through a scan to its end.
+async fn collect(mut scan: SnapshotScan) -> Result<SnapshotListing> {
+    let mut listing = SnapshotListing::default();
+    while let Some(found) = scan.next_or_unread().await {
+        match found? {
+            Ok(entry) => listing.snapshots.push(entry),
+            Err(unread) => listing.damaged.push(unread),
         }
     }
-    let order = |entry: &SnapshotEntry| (entry.snapshot.finished, entry.snapshot.token, entry.id);
-    listing.snapshots.sort_by_key(order);
-    listing
+    listing.snapshots.sort_by_key(by_time);
+    Ok(listing)
+}
+
+fn by_time(entry: &SnapshotEntry) -> (crate::Timestamp, u64, SnapshotId) {
+    (entry.snapshot.finished, entry.snapshot.token, entry.id)
 }

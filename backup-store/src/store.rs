@@ -35,7 +35,6 @@ use crate::slots::SlotCache;
 
 pub(crate) use self::create::refuse_existing;
 pub(crate) use self::distrust::is_damage_name;
-pub(crate) use self::index::BLOCK_GROUP;
 pub(crate) use self::objects::{Resolved, put_resolved};
 pub(crate) use self::remembered::Seen;
 use self::unlock::Holder;

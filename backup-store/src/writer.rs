@@ -28,6 +28,7 @@ use crate::offload::offload;
 use crate::pack::spools::Spools;
 use crate::pack::{Block, PackKind};
 use crate::slots::SlotListing;
+use crate::snapshots::scan::NewestOfEach;
 use crate::store::{HASHED_INLINE, Store};
 
 /// What a writer needs to begin.
@@ -53,6 +54,8 @@ struct Inner {
     lease: LeaseId,
     token: u64,
     listing: SlotListing,
+    /// Where the newest snapshots of that listing lie, once somebody has asked.
+    newest: tokio::sync::OnceCell<NewestOfEach>,
     /// What it refers to, and what prune has made absent to it.
     references: std::sync::Mutex<References>,
     spools: Arc<Spools>,
@@ -175,6 +178,10 @@ impl Writer {
 
     pub(crate) fn listing(&self) -> &SlotListing {
         &self.0.listing
+    }
+
+    pub(crate) fn newest(&self) -> &tokio::sync::OnceCell<NewestOfEach> {
+        &self.0.newest
     }
 
     pub(crate) fn spools(&self) -> &Arc<Spools> {

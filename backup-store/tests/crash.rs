@@ -205,7 +205,7 @@ async fn an_adopted_lease_is_fenced_and_its_snapshots_stay() {
         store: world.reopen().await,
     };
     let new = other.begin_adopting(vec![old.lease()]).await;
-    assert_eq!(new.snapshots().len(), 1);
+    assert_eq!(new.snapshots().await.unwrap().len(), 1);
     assert_eq!(new.claim_token(), old.claim_token() + 1);
     let refused = old
         .publish(vec![snapshot(&old, resource("2"))])

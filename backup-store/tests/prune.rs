@@ -178,7 +178,7 @@ async fn swept_packs_are_absent_to_a_writer_whose_cache_still_names_them() {
     }
     let writer = stale.begin(world.options(Vec::new())).await.unwrap();
     assert!(
-        writer.snapshots().is_empty(),
+        writer.snapshots().await.unwrap().is_empty(),
         "a slot that came back holds nothing"
     );
     let new = publish(&writer, "2", std::slice::from_ref(&bytes)).await;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use backup_store::backend::BackendPlace;
 use backup_store::catalog::SnapshotEntry;
-use backup_store::{StopSignal, Store, StoreOptions, Unlock};
+use backup_store::{ErrorKind, StopSignal, Store, StoreOptions, Unlock};
 
 use crate::args::GlobalArgs;
 use crate::config::Config;
@@ -113,18 +113,27 @@ pub(crate) struct OpenStore {
 }
 
 impl OpenStore {
-    /// Lists the snapshots, oldest first, and warns of those that cannot be read.
+    /// Lists the snapshots, oldest first, and warns of those that cannot be read. Their cursors,
+    /// by far the longest part of them, are left out: nothing here goes on from one.
     pub(crate) async fn snapshots(&self) -> Result<Vec<SnapshotEntry>> {
-        let listing = self
-            .store
-            .snapshot_listing()
-            .await
-            .map_err(self.failed("read"))?;
-        for (name, error) in listing.damaged {
-            self.output
-                .warn(&format!("snapshots in {name} cannot be read: {error}"));
+        let scan = self.store.scan_snapshots().await;
+        let mut scan = scan.map_err(self.failed("read"))?;
+        let mut entries = Vec::new();
+        while let Some(next) = scan.next().await {
+            match next {
+                Ok(mut entry) => {
+                    entry.snapshot.cursors = Vec::new();
+                    entries.push(entry);
+                }
+                Err(error) if error.kind() == ErrorKind::Damaged => {
+                    let words = format!("a set of snapshots cannot be read: {error}");
+                    self.output.warn(&words);
+                }
+                Err(error) => return Err(self.failed("read")(error)),
+            }
         }
-        Ok(listing.snapshots)
+        entries.sort_by_key(|entry| (entry.snapshot.finished, entry.snapshot.token, entry.id));
+        Ok(entries)
     }
 
     /// Explains a failure of this store.

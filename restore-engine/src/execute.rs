@@ -81,8 +81,7 @@ pub async fn execute(
 }
 
 async fn snapshot_of(store: &Store, plan: &RestorePlan) -> Result<SnapshotEntry> {
-    let mut entries = store.snapshot_listing().await?.snapshots.into_iter();
-    let found = entries.find(|entry| entry.id == plan.snapshot);
+    let found = store.find_snapshots(&[plan.snapshot]).await?.pop();
     let found = found.filter(|entry| entry.snapshot.resource.id.as_str() == plan.resource);
     found.ok_or_else(|| {
         let cause = format!("snapshot {}: is not in the store", plan.snapshot);

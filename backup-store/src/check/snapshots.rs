@@ -79,7 +79,7 @@ impl Checker<'_> {
     /// Notes what this machine has seen in the store and is there no more.
     async fn older_than_seen(&mut self, rounds: &Rounds) -> Result<()> {
         let slots = self.store.list_slots().await?;
-        let seen = Seen::in_slots(self.store, &slots);
+        let seen = Seen::in_slots(self.store, &slots).await?;
         for older in self.store.compare_with_memory(&seen, rounds).await? {
             self.findings.note(older.object, older.cause);
         }

@@ -55,7 +55,7 @@ impl Store {
         }
         let listing = self.snapshot_listing().await?;
         let writer = target.begin(options.writer.clone()).await?;
-        let there = writer.snapshots();
+        let there = writer.snapshots().await?;
         let mut copier = Copier {
             source: self,
             known: there

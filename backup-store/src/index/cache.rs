@@ -32,7 +32,7 @@ const PARTS_AT_ONCE: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) number: i64,
-    pub(crate) file: SegmentFile,
+    pub(crate) file: Arc<SegmentFile>,
     /// The damaged segment in whose place it was rebuilt; no object holds it.
     pub(crate) stands_for: Option<SegmentId>,
 }
@@ -172,7 +172,7 @@ impl IndexCache {
                 Ok(file) => {
                     let loaded = Loaded {
                         number: each.number,
-                        file,
+                        file: Arc::new(file),
                         stands_for: each.stands_for,
                     };
                     segments.loaded.insert(each.id, Arc::new(loaded));
@@ -217,7 +217,7 @@ impl IndexCache {
             .unwrap_or_else(PoisonError::into_inner);
         let loaded = Loaded {
             number,
-            file,
+            file: Arc::new(file),
             stands_for,
         };
         segments.loaded.insert(id, Arc::new(loaded));
@@ -463,8 +463,8 @@ impl IndexCache {
     }
 
     /// Returns a block of entries, if it is here.
-    pub(crate) fn cached_block(&self, each: &Loaded, block: usize) -> Result<Option<Vec<u8>>> {
-        self.parts.get(each.number, Part::Block(block))
+    pub(crate) fn cached_block(&self, number: i64, block: usize) -> Result<Option<Vec<u8>>> {
+        self.parts.get(number, Part::Block(block))
     }
 
     /// Tells whether every one of `packs` is in a segment.

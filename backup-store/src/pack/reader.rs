@@ -23,9 +23,12 @@ const KEPT_HEADERS: usize = 4096;
 const TURNS: usize = 64;
 /// Longest range that is read at once, and the most that its blocks may inflate to.
 const RANGE_LIMIT: u64 = 4 * 1024 * 1024;
-/// Bytes of ranges that are read and opened at the same time, in units of [`SHARE`].
+/// Bytes of ranges that are read and of blocks that they inflate to at the same time, in units of
+/// [`SHARE`].
 const SHARES: usize = 256;
 const SHARE: u64 = 64 * 1024;
+/// Length from which on a block that is one chunk is taken out of memory as it is read.
+const LARGE: u32 = 192 * 1024;
 
 /// Reads blocks of packs.
 pub(crate) struct PackReader {
@@ -53,6 +56,16 @@ impl BlockCache {
         let entry = self.blocks.remove(at)?;
         let block = entry.1.clone();
         self.blocks.push_back(entry);
+        Some(block)
+    }
+
+    /// Returns a block to somebody who wants all of it; a large one is not kept any longer.
+    fn take(&mut self, place: &Location) -> Option<Bytes> {
+        let block = self.get((place.pack, place.block))?;
+        if is_used_once(place) {
+            self.blocks.pop_back();
+            self.bytes -= block.len();
+        }
         Some(block)
     }
 
@@ -92,7 +105,7 @@ impl PackReader {
     /// come along with the same read, as far as one range may go.
     pub(crate) async fn block(&self, first: &Location, next: &[Location]) -> Result<Bytes> {
         let key = (first.pack, first.block);
-        if let Some(block) = self.cache().get(key) {
+        if let Some(block) = self.cache().take(first) {
             return Ok(block);
         }
         if first.sealed as usize > BLOCK_LIMIT + OVERHEAD + 5 {
@@ -104,7 +117,7 @@ impl PackReader {
         }
         // Many contents share a block: whoever wants it meanwhile waits, and finds it kept.
         let _turn = self.turns[turn_of(key)].lock().await;
-        if let Some(block) = self.cache().get(key) {
+        if let Some(block) = self.cache().take(first) {
             return Ok(block);
         }
         let run = contiguous(first, next);
@@ -112,7 +125,9 @@ impl PackReader {
         let end = run
             .last()
             .map_or(first.offset, |last| last.offset + u64::from(last.sealed));
-        let shares = (end - first.offset).div_ceil(SHARE).min(SHARES as u64);
+        let inflated: u64 = run.iter().map(|place| u64::from(place.plain)).sum();
+        let bytes = end - first.offset + inflated;
+        let shares = bytes.div_ceil(SHARE).min(SHARES as u64);
         let shares = u32::try_from(shares).unwrap_or(u32::MAX);
         // Never closed: without a share the read would only take more memory.
         let _shares = self.shares.acquire_many(shares).await.ok();
@@ -129,23 +144,25 @@ impl PackReader {
             }
         })
         .await?;
-        self.keep(key, opened)
+        self.keep(first, opened)
     }
 
     /// Keeps what was opened and returns the wanted block; trouble with another shows when that
     /// one is wanted.
-    fn keep(&self, key: (PackId, u32), opened: Vec<(Location, Result<Bytes>)>) -> Result<Bytes> {
+    fn keep(&self, first: &Location, opened: Vec<(Location, Result<Bytes>)>) -> Result<Bytes> {
+        let key = (first.pack, first.block);
         let mut wanted = None;
         let mut cache = self.cache();
         for (place, block) in opened {
             let found = (place.pack, place.block);
             match block {
-                Ok(block) => {
-                    cache.put(found, block.clone());
-                    if found == key {
-                        wanted = Some(block);
+                Ok(block) if found == key => {
+                    if !is_used_once(first) {
+                        cache.put(found, block.clone());
                     }
+                    wanted = Some(block);
                 }
+                Ok(block) => cache.put(found, block),
                 Err(cause) if found == key => return Err(cause),
                 Err(_) => {}
             }
@@ -202,6 +219,12 @@ impl std::fmt::Debug for PackReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PackReader(..)")
     }
+}
+
+/// Tells whether nobody is likely to want the block again soon: it is one chunk of a large content.
+/// Nodes of trees are shorter.
+fn is_used_once(place: &Location) -> bool {
+    place.length == place.plain && place.plain >= LARGE
 }
 
 fn turn_of((pack, block): (PackId, u32)) -> usize {

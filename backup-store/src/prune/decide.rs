@@ -306,9 +306,12 @@ pub(crate) fn done(before: &Done, verdict: &Verdict) -> Done {
     done
 }
 
-/// Chooses one copy for each chunk that lies in several packs, and counts it as needed there: a
-/// pack that is needed anyway, if there is one.
-pub(crate) fn choose_copies(copies: Vec<(Vec<PackId>, u64)>, live: &mut BTreeMap<PackId, u64>) {
+/// Chooses one copy for the chunks that lie in the same several packs, and counts them as needed
+/// there: a pack that is needed anyway, if there is one.
+pub(crate) fn choose_copies(
+    copies: impl IntoIterator<Item = (Vec<PackId>, u64)>,
+    live: &mut BTreeMap<PackId, u64>,
+) {
     for (mut packs, length) in copies {
         packs.sort_unstable();
         let needed = packs.iter().find(|pack| live.contains_key(pack));

@@ -3,32 +3,25 @@
 //! Segments are sorted, and so are the marks: all are read side by side, in the order of the chunk
 //! ids, each once. All places of a chunk come together.
 //!
-//! *Units and limits*: a few thousand entries of each segment; the packs of those chunks that lie in
-//! several.
+//! *Units and limits*: a few thousand entries of each segment; which packs have chunks in common.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
 use super::decide::SegmentSeen;
 use super::mark::Marks;
-use crate::backend::ObjectName;
 use crate::error::{Error, Result};
 use crate::id::PackId;
-use crate::index::file::{Part, SegmentFile};
-use crate::index::layout::{Entry, decode_block, order};
+use crate::index::file::SegmentFile;
+use crate::index::layout::Entry;
 use crate::index::sealing::{segment_id, segment_name};
 use crate::mutant::{Mutant, mutated};
-use crate::offload::offload;
-use crate::store::{BLOCK_GROUP, Store};
+use crate::store::Store;
 
 /// Directories that are read at the same time.
 const AT_ONCE: usize = 8;
-/// Blocks that are in memory of all segments together, about.
-const BLOCKS_HELD: usize = 832;
-/// Blocks that are read together at least.
-const GROUP_LEAST: usize = 8;
 
 /// The segments that are listed now.
 #[derive(Debug)]
@@ -78,105 +71,18 @@ impl Segments {
         let superseded: HashSet<_> = self.seen.iter().flat_map(|seen| &seen.supersedes).collect();
         let active = self.seen.iter().zip(&self.files);
         let active = active.filter(|(seen, _)| !superseded.contains(&seen.name));
-        let mut inputs: Vec<Input> = active
-            .map(|(seen, file)| Input::new(seen.name.clone(), Arc::clone(file)))
-            .collect();
-        let group = (BLOCKS_HELD / inputs.len().max(1)).clamp(GROUP_LEAST, BLOCK_GROUP);
+        let files = active.map(|(_, file)| (Arc::clone(file), None));
+        let mut entries = store.side_by_side(files);
         loop {
-            for input in &mut inputs {
-                input.refill(store, group).await?;
-            }
-            if inputs.iter().all(|input| input.entries.is_empty()) {
+            let next = entries.next().await?;
+            if next.is_empty() {
                 return Ok(());
             }
-            let entries = take_settled(&mut inputs);
-            for same in entries.chunk_by(|one, other| one.0 == other.0) {
+            for same in next.chunk_by(|one, other| one.0 == other.0) {
                 visit(same);
             }
         }
     }
-}
-
-/// One segment that is read from its beginning to its end.
-struct Input {
-    name: ObjectName,
-    file: Arc<SegmentFile>,
-    next: usize,
-    read: u64,
-    entries: VecDeque<Entry>,
-    last: Option<Entry>,
-}
-
-impl Input {
-    fn new(name: ObjectName, file: Arc<SegmentFile>) -> Self {
-        Self {
-            name,
-            file,
-            next: 0,
-            read: 0,
-            entries: VecDeque::new(),
-            last: None,
-        }
-    }
-
-    fn has_more(&self) -> bool {
-        self.next < self.file.directory.blocks.len()
-    }
-
-    /// Reads the next blocks when nothing is left of the last.
-    async fn refill(&mut self, store: &Store, group: usize) -> Result<()> {
-        if !self.entries.is_empty() || !self.has_more() {
-            return Ok(());
-        }
-        let damaged = |cause: &str| Error::damaged(format_args!("object {}", self.name), cause);
-        let blocks = self.next..(self.next + group).min(self.file.directory.blocks.len());
-        let place = |block| self.file.range(Part::Block(block));
-        let (Some(first), Some(last)) = (place(blocks.start), place(blocks.end - 1)) else {
-            return Err(damaged("it lacks a block"));
-        };
-        let sealed = store.backend().get(&self.name, Some(first.start..last.end));
-        let sealed = sealed.await?;
-        self.next = blocks.end;
-        let file = Arc::clone(&self.file);
-        let opened = offload(store.offload().as_ref(), move || {
-            let mut entries = Vec::new();
-            for block in blocks {
-                let plain = file.part_of(Part::Block(block), first.start, &sealed)?;
-                let decoded = decode_block(&plain, &file.directory.packs);
-                entries.extend(decoded.map_err(|cause| file.damaged(cause))?);
-            }
-            Ok::<_, Error>(entries)
-        });
-        let entries = opened.await??;
-        self.read += entries.len() as u64;
-        let all = self.last.iter().chain(&entries);
-        let whole = all.is_sorted_by(|one, other| order(one) < order(other))
-            && (self.has_more() || self.read == self.file.directory.entries);
-        if !whole {
-            return Err(damaged("its entries are not those it counts"));
-        }
-        self.last = entries.last().copied();
-        self.entries = entries.into();
-        Ok(())
-    }
-}
-
-/// Takes the entries that no block still to be read can come before, in order.
-fn take_settled(inputs: &mut [Input]) -> Vec<Entry> {
-    let unfinished = inputs.iter().filter(|input| input.has_more());
-    let bound = unfinished
-        .filter_map(|input| input.entries.back().map(|entry| entry.0))
-        .min();
-    let mut entries = Vec::new();
-    for input in inputs {
-        let settled = match bound {
-            Some(bound) => input.entries.partition_point(|entry| entry.0 <= bound),
-            None => input.entries.len(),
-        };
-        entries.extend(input.entries.drain(..settled));
-    }
-    entries.sort_unstable_by_key(order);
-    entries
 }
 
 /// Where the marked chunks lie.
@@ -186,8 +92,8 @@ pub(super) struct Places {
     pub(super) totals: BTreeMap<PackId, u64>,
     /// Bytes of marked chunks that lie in this pack alone.
     pub(super) alone: BTreeMap<PackId, u64>,
-    /// Marked chunks that lie in several packs: the packs, and the length.
-    pub(super) several: Vec<(Vec<PackId>, u64)>,
+    /// Bytes of marked chunks that lie in several packs: in these, and in no others.
+    pub(super) several: BTreeMap<Vec<PackId>, u64>,
     /// Packs with a marked chunk that lies where a check has found damage, and nowhere else.
     pub(super) stuck: BTreeSet<PackId>,
     /// How many marked chunks lie in no pack.
@@ -240,7 +146,10 @@ impl Places {
                     }
                 }
                 [pack] => *alone.entry(*pack).or_default() += length,
-                _ => places.several.push((whole, length)),
+                _ => {
+                    whole.sort_unstable();
+                    *places.several.entry(whole).or_default() += length;
+                }
             }
         };
         segments.each(store, visit).await?;

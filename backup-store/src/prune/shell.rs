@@ -19,7 +19,7 @@ use crate::rounds::{
     Ack, BrokenLease, Plan, RoundNumber, RoundPart, Rounds, Verdict, parse_ack_name, round_name,
 };
 use crate::seal::ObjectKind;
-use crate::slots::{Slot, SlotListing, slot_name};
+use crate::slots::{Slot, SlotHead, SlotListing, slot_name};
 use crate::store::{Resolved, Store, put_resolved};
 use crate::writer::begin::Lease;
 
@@ -176,11 +176,9 @@ impl<'a> Shell<'a> {
     async fn slots_seen(&self) -> Result<SlotsSeen> {
         let mut seen = SlotsSeen::new();
         for placed in &self.listing.slots {
-            let slot = match &*placed.slot {
-                Slot::Set { records, .. } => {
-                    SlotSeen::Set(records.iter().map(|record| record.id).collect())
-                }
-                Slot::Fence | Slot::End => SlotSeen::Closing,
+            let slot = match &placed.head {
+                SlotHead::Set { snapshots, .. } => SlotSeen::Set(snapshots.to_vec()),
+                SlotHead::Closing => SlotSeen::Closing,
             };
             seen.entry(placed.lease)
                 .or_default()
@@ -202,7 +200,7 @@ impl<'a> Shell<'a> {
         let listing = self.list_slots().await?;
         let mut slots = SlotsSeen::new();
         for placed in &listing.slots {
-            let closing = placed.slot.is_closing();
+            let closing = placed.head.is_closing();
             let slot = if closing {
                 SlotSeen::Closing
             } else {
@@ -300,12 +298,19 @@ impl<'a> Shell<'a> {
         let mut marker = Marker::new(self.store);
         let total = Some(self.listing.slots.len() as u64);
         for (done, placed) in (1..).zip(&self.listing.slots) {
-            let Slot::Set { records, .. } = &*placed.slot else {
+            let SlotHead::Set { snapshots, .. } = &placed.head else {
                 continue;
             };
-            for record in records {
-                let exists = rounds.exists((&placed.lease, placed.number), &record.id);
-                if exists && !forget.contains(&record.id) {
+            let kept = |id: &SnapshotId| {
+                rounds.exists((&placed.lease, placed.number), id) && !forget.contains(id)
+            };
+            if snapshots.iter().any(kept) {
+                // One that is gone since it was listed ends this: another prune was faster.
+                let slot = self.store.read_slot(placed.lease, placed.number).await;
+                let Slot::Set { records, .. } = &*slot.map_err(refused)? else {
+                    continue;
+                };
+                for record in records.iter().filter(|record| kept(&record.id)) {
                     let snapshot = Snapshot::decode(&record.bytes).map_err(refused)?;
                     marker.snapshot(&snapshot).await?;
                 }
@@ -508,7 +513,7 @@ impl Store {
     /// [`PruneOutcome::Waiting`] while a writer has neither ended nor called
     /// [`Writer::keep_up`](crate::Writer::keep_up): call again later, or fence it.
     ///
-    /// *Units and limits*: about 16 bytes of memory a distinct chunk of the kept snapshots, 32 a
+    /// *Units and limits*: about 9 bytes of memory a distinct chunk of the kept snapshots, 32 a
     /// distinct tree node; segments are read once to survey and once before the verdict.
     ///
     /// *Errors*: [`ErrorKind::PermissionDenied`] when objects may not be deleted;

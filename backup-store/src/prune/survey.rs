@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::decide::{Condition, PackSeen, Place, Rescue, Survey, choose_copies, rescue};
 use super::machine::Seen;
+use super::mark::Marks;
 use super::places::{Places, Segments};
 use super::report::PrunePhase;
 use super::shell::{Shell, refused};
@@ -65,6 +66,7 @@ impl Shell<'_> {
 
     /// Lists packs, then segments, and finds the condemned packs that are needed after all.
     pub(super) async fn mark_again(&mut self, rounds: &Rounds, plan: &Plan) -> Result<Seen> {
+        self.marks = Marks::default(); // What they said of repacking was heeded.
         let listed = self.list_packs().await?;
         let segments = Segments::list(self.store).await.map_err(refused)?;
         let marks = self.mark(rounds, &plan.forget).await?;
@@ -88,7 +90,7 @@ impl Shell<'_> {
         for pack in places.alone.keys() {
             rescued.extend(rescue(std::slice::from_ref(pack), place));
         }
-        for (packs, _) in &places.several {
+        for packs in places.several.keys() {
             rescued.extend(rescue(packs, place));
         }
         // One call may see more than one round.

@@ -122,7 +122,7 @@ async fn fetched_again(store: &Store, lost: &Refetch, bytes: &[u8]) -> crate::Co
     let gatherer = writer.gather(&lost.resource);
     let content = gatherer.put(ContentClass::Binary, bytes).await.unwrap();
     gatherer.commit().await.unwrap();
-    let entries = writer.snapshots();
+    let entries = writer.snapshots().await.unwrap();
     let parent = choose_parent(&entries, &lost.resource).unwrap();
     let mut items = Browse::new(store, &parent.snapshot).items();
     let mut item = loop {

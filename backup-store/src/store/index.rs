@@ -17,6 +17,7 @@ use crate::index::cache::{Answer, Fetched, Loaded};
 use crate::index::file::{Part, SegmentFile, TAIL};
 use crate::index::sealing::{HEADER, segment_id, segment_name};
 use crate::index::segment::Segment;
+use crate::index::side_by_side::SideBySide;
 use crate::offload::offload;
 use crate::pack::{Location, PackKind, pack_id};
 
@@ -27,7 +28,7 @@ const READS_AT_ONCE: usize = 8;
 /// Neighbouring filter shards that are read together.
 const SHARD_GROUP: usize = 16;
 /// Blocks that are read together at most.
-pub(crate) const BLOCK_GROUP: usize = 64;
+const BLOCK_GROUP: usize = 64;
 /// Entries of one segment that is rebuilt from pack tables: bounds memory.
 const REBUILT_ENTRIES: usize = 256 * 1024;
 /// Chunks that are looked up at once without a thread of their own, where memory has it all.
@@ -290,7 +291,7 @@ impl Store {
     }
 
     /// Reads neighbouring parts of one segment, and keeps them in the cache.
-    pub(crate) async fn fetch_run(
+    async fn fetch_run(
         &self,
         (each, parts): PartRun,
     ) -> std::result::Result<(SegmentId, Vec<(Part, Vec<u8>)>), Trouble> {
@@ -320,6 +321,15 @@ impl Store {
             Ok(opened) => Ok((id, opened)),
             Err(cause) => Err((each.stands_for.unwrap_or(id), cause)),
         }
+    }
+
+    /// Begins to read segments side by side; those with a number lie in the part cache, perhaps.
+    pub(crate) fn side_by_side(
+        &self,
+        segments: impl Iterator<Item = (Arc<SegmentFile>, Option<i64>)>,
+    ) -> SideBySide {
+        let (backend, index) = (Arc::clone(self.backend()), Arc::clone(&self.0.index));
+        SideBySide::new(segments, backend, index, Arc::clone(self.offload()))
     }
 
     /// Puts a sealed segment and adds it to the index.

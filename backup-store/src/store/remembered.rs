@@ -10,30 +10,20 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use crate::backend::{ObjectName, create_directories};
-use crate::catalog::{ResourceId, SnapshotEntry};
+use crate::catalog::ResourceId;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, SnapshotId};
 use crate::offload::offload;
 use crate::rounds::{RoundNumber, Rounds};
 use crate::slots::{SlotListing, slot_name};
-use crate::snapshots::{SnapshotListing, decode_listing};
+use crate::snapshots::SnapshotScan;
+use crate::snapshots::scan::{Newest, NewestOfEach};
 use crate::store::Store;
 
 const FILE: &str = "seen";
 const PURPOSE: &str = "newest snapshots seen";
 const LAYOUT: u8 = 1;
-
-/// The newest snapshot of a resource that was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Newest {
-    token: u64,
-    sequence: u64,
-    hash: [u8; 32],
-    id: SnapshotId,
-    lease: LeaseId,
-    slot: u32,
-}
 
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,24 +43,15 @@ pub(crate) struct Older {
 
 impl Remembered {
     /// Takes in what is there now; tells whether that was news.
-    fn learn(&mut self, entries: &[SnapshotEntry], rounds: &Rounds) -> bool {
+    fn learn(&mut self, seen: &NewestOfEach, rounds: &Rounds) -> bool {
         let mut news = rounds.done.round > self.round;
         self.round = self.round.max(rounds.done.round);
-        for entry in entries {
-            let found = Newest {
-                token: entry.snapshot.token,
-                sequence: entry.snapshot.sequence,
-                hash: entry.hash,
-                id: entry.id,
-                lease: entry.lease,
-                slot: entry.slot,
-            };
-            let known = self.newest.get(&entry.snapshot.resource.id);
+        for (resource, found) in seen.iter() {
+            let known = self.newest.get(resource);
             // A repair may have published it again, in another place.
             let elsewhere = |known: &Newest| known.hash == found.hash && known.id == found.id;
             if known.is_none_or(|known| known.age() < found.age() || elsewhere(known)) {
-                let resource = entry.snapshot.resource.id.clone();
-                news |= self.newest.insert(resource, found) != Some(found);
+                news |= self.newest.insert(resource.clone(), *found) != Some(*found);
             }
         }
         news
@@ -103,15 +84,10 @@ impl Remembered {
             });
         }
         let mut left: BTreeMap<_, _> = self.newest.iter().collect();
-        for entry in &seen.entries {
-            let resource = &entry.snapshot.resource.id;
-            let age = (entry.snapshot.token, entry.snapshot.sequence);
-            let enough = |known: &&Newest| known.hash == entry.hash || known.age() < age;
-            if left
-                .get(resource)
-                .copied()
-                .is_some_and(|known| enough(&known))
-            {
+        // Older ones than the newest say nothing: what is known is not older than they are.
+        for (resource, newest) in seen.newest.iter() {
+            let enough = |known: &&Newest| known.hash == newest.hash || known.age() < newest.age();
+            if left.get(resource).is_some_and(enough) {
                 left.remove(resource);
             }
         }
@@ -179,30 +155,27 @@ impl Remembered {
 /// What a listing shows.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    entries: Vec<SnapshotEntry>,
+    newest: NewestOfEach,
     /// Sets that cannot be read.
     damaged: BTreeSet<ObjectName>,
 }
 
 impl Seen {
-    fn new(listing: SnapshotListing) -> Self {
-        Self {
-            entries: listing.snapshots,
-            damaged: listing.damaged.into_iter().map(|(name, _)| name).collect(),
-        }
-    }
-
     /// Takes what a listing of slots shows.
-    pub(crate) fn in_slots(store: &Store, slots: &SlotListing) -> Self {
+    pub(crate) async fn in_slots(store: &Store, slots: &SlotListing) -> Result<Self> {
+        let mut seen = Self::default();
         let names = slots.damaged.iter().map(|(name, _)| name.clone());
-        let names: Vec<_> = names.collect();
-        let readable = SlotListing {
-            slots: slots.slots.clone(),
-            damaged: Vec::new(),
-        };
-        let mut seen = Self::new(decode_listing(store, readable));
         seen.damaged.extend(names);
-        seen
+        let mut scan = SnapshotScan::new(store, slots.readable(), None);
+        while let Some(found) = scan.next_or_unread().await {
+            match found? {
+                Ok(entry) => seen.newest.see(&entry),
+                Err((name, _)) => {
+                    seen.damaged.insert(name);
+                }
+            }
+        }
+        Ok(seen)
     }
 }
 
@@ -210,12 +183,6 @@ impl Seen {
 #[cfg(feature = "fuzzing")]
 pub(crate) fn parse_again(plain: &[u8]) -> Result<Vec<u8>> {
     Remembered::decode(plain).map(|remembered| remembered.encode())
-}
-
-impl Newest {
-    fn age(&self) -> (u64, u64) {
-        (self.token, self.sequence)
-    }
 }
 
 impl Store {
@@ -249,7 +216,7 @@ impl Store {
         known.join(kept);
         let older = known.compare(seen, rounds);
         if older.is_empty() {
-            known.learn(&seen.entries, rounds);
+            known.learn(&seen.newest, rounds);
         }
         Ok(older)
     }
@@ -259,7 +226,7 @@ impl Store {
     ///
     /// *Errors*: [`ErrorKind::RolledBack`].
     pub(crate) async fn refuse_older(&self, slots: &SlotListing, rounds: &Rounds) -> Result<()> {
-        let seen = Seen::in_slots(self, slots);
+        let seen = Seen::in_slots(self, slots).await?;
         let older = self.compare_with_memory(&seen, rounds).await?;
         let Some(first) = older.first() else {
             return self.remember().await;
@@ -275,9 +242,9 @@ impl Store {
     }
 
     /// Notes snapshots that this machine has just published.
-    pub(crate) fn note_published(&self, entries: &[SnapshotEntry]) {
+    pub(crate) fn note_published(&self, newest: &NewestOfEach) {
         let rounds = self.rounds();
-        self.remembered_mut().learn(entries, &rounds);
+        self.remembered_mut().learn(newest, &rounds);
     }
 
     /// Keeps what was seen for later runs, if there is a cache directory.
@@ -363,6 +330,7 @@ mod tests {
         let writer = store.begin(options).await?;
         let mut snapshots: Vec<_> = writer
             .snapshots()
+            .await?
             .into_iter()
             .map(|entry| entry.snapshot)
             .collect();

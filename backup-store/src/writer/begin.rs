@@ -82,6 +82,7 @@ impl Store {
             lease,
             token,
             listing,
+            newest: tokio::sync::OnceCell::new(),
             references: std::sync::Mutex::new(references),
             spools: Arc::new(spools),
             uploading: tokio::sync::Mutex::new(()),

@@ -2,7 +2,7 @@
 //!
 //! Nothing is dropped and nothing deleted: prune removes what is superseded.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Writer;
@@ -10,13 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::SegmentId;
 use crate::index::builder::SegmentBuilder;
 use crate::index::cache::Loaded;
-use crate::index::file::Part;
-use crate::index::layout::{Entry, decode_block, order};
 use crate::index::merge::plan;
 use crate::index::sealing::{SegmentSealer, segment_id};
 use crate::mutant::{Mutant, mutated};
 use crate::offload::offload;
-use crate::store::BLOCK_GROUP;
 
 /// Merges of one call at most.
 const MERGES_AT_ONCE: usize = 4;
@@ -115,26 +112,23 @@ impl Writer {
             self.superseded_by(group).await?,
             bound,
         );
-        let mut inputs: Vec<Input> = group.iter().map(Input::new).collect();
+        let mut inputs = group.to_vec();
         if mutated(Mutant::MergeDropsEntries) {
             inputs.pop();
         }
+        let inputs = inputs.iter();
+        let inputs = inputs.map(|each| (Arc::clone(&each.file), Some(each.number)));
+        let mut side_by_side = store.side_by_side(inputs);
         loop {
-            for input in &mut inputs {
-                self.refill(input).await?;
-            }
-            let ended = |input: &Input| input.entries.is_empty() && !input.has_more();
-            if inputs.iter().all(ended) {
+            let entries = side_by_side.next().await?;
+            if entries.is_empty() {
                 break;
             }
-            let entries = take_settled(&mut inputs);
             builder = offload(store.offload().as_ref(), move || {
-                let mut entries = entries;
-                entries.sort_by_key(order);
                 for entry in &entries {
                     builder.push(entry)?;
                 }
-                Ok(builder)
+                Ok::<_, Error>(builder)
             })
             .await??;
         }
@@ -162,82 +156,4 @@ impl Writer {
         let theirs = theirs.filter(|id| there.contains(id));
         Ok(inputs.chain(theirs).collect())
     }
-
-    /// Reads the next blocks of an input that has run out of entries.
-    async fn refill(&self, input: &mut Input) -> Result<()> {
-        let count = input.each.file.directory.blocks.len();
-        if !input.entries.is_empty() || input.next >= count {
-            return Ok(());
-        }
-        let blocks = input.next..(input.next + BLOCK_GROUP).min(count);
-        input.next = blocks.end;
-        let store = &self.0.store;
-        let (each, range) = (Arc::clone(&input.each), blocks.clone());
-        let cached = store
-            .index(move |index| {
-                let blocks = range.map(|block| index.cached_block(&each, block));
-                blocks.collect::<Result<Option<Vec<_>>>>()
-            })
-            .await?;
-        let blocks = match cached {
-            Some(blocks) => blocks,
-            None => {
-                let parts = blocks.map(Part::Block).collect();
-                match store.fetch_run((Arc::clone(&input.each), parts)).await {
-                    Ok((_, parts)) => parts.into_iter().map(|(_, bytes)| bytes).collect(),
-                    Err((_, cause)) => return Err(cause),
-                }
-            }
-        };
-        let each = Arc::clone(&input.each);
-        input.entries = offload(store.offload().as_ref(), move || {
-            let mut entries = VecDeque::new();
-            for block in &blocks {
-                let decoded = decode_block(block, &each.file.directory.packs);
-                entries.extend(decoded.map_err(|cause| each.file.damaged(cause))?);
-            }
-            Ok(entries)
-        })
-        .await??;
-        Ok(())
-    }
-}
-
-/// One segment that is merged.
-struct Input {
-    each: Arc<Loaded>,
-    /// The next block to read.
-    next: usize,
-    entries: VecDeque<Entry>,
-}
-
-impl Input {
-    fn new(each: &Arc<Loaded>) -> Self {
-        Self {
-            each: Arc::clone(each),
-            next: 0,
-            entries: VecDeque::new(),
-        }
-    }
-
-    fn has_more(&self) -> bool {
-        self.next < self.each.file.directory.blocks.len()
-    }
-}
-
-/// Takes the entries that no block still to be read can come before.
-fn take_settled(inputs: &mut [Input]) -> Vec<Entry> {
-    let unfinished = inputs.iter().filter(|input| input.has_more());
-    let bound = unfinished
-        .filter_map(|input| input.entries.back().map(|entry| entry.0))
-        .min();
-    let mut entries = Vec::new();
-    for input in inputs {
-        let settled = match bound {
-            Some(bound) => input.entries.partition_point(|entry| entry.0 <= bound),
-            None => input.entries.len(),
-        };
-        entries.extend(input.entries.drain(..settled));
-    }
-    entries
 }

@@ -1,6 +1,6 @@
 //! Taking slots of a lease, strictly in order, and ending leases.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 
@@ -9,10 +9,8 @@ use super::rules::{Closed, SlotAnswer, SlotOrder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, SnapshotId};
 use crate::seal::ObjectKind;
-use crate::slots::{
-    PlacedSlot, SET_BYTES, SET_LIMIT, Slot, SlotListing, SlotRecord, parse_slot_name, slot_name,
-};
-use crate::snapshots::decode_listing;
+use crate::slots::{SET_BYTES, SET_LIMIT, Slot, SlotRecord, parse_slot_name, slot_name};
+use crate::snapshots::scan::{NewestOfEach, entry_of};
 use crate::store::{Resolved, Store, put_resolved};
 
 /// Slots that are tried at most to fence one lease.
@@ -138,18 +136,16 @@ impl Writer {
         }
         let mut slots = self.0.slots.lock().await;
         for records in sets {
-            let (store, set) = (&self.0.store, Slot::Set { token, records });
-            let placed = PlacedSlot {
-                lease: self.0.lease,
-                number: slots.order.next,
-                slot: Arc::new(set.clone()),
-            };
-            slots.put(store, set).await?;
-            let listing = SlotListing {
-                slots: vec![placed],
-                damaged: Vec::new(),
-            };
-            store.note_published(&decode_listing(store, listing).snapshots);
+            let (store, place) = (&self.0.store, (self.0.lease, slots.order.next));
+            let mut newest = NewestOfEach::default();
+            for record in &records {
+                // Another version of the catalog may have made it.
+                if let Ok(entry) = entry_of(store, place, record) {
+                    newest.see(&entry);
+                }
+            }
+            slots.put(store, Slot::Set { token, records }).await?;
+            store.note_published(&newest);
         }
         Ok(())
     }
@@ -183,7 +179,7 @@ pub(crate) async fn fence(store: &Store, lease: &LeaseId) -> Result<()> {
     let first = last.unwrap_or(0);
     for number in (first..).take(FENCE_TRIES as usize) {
         let name = slot_name(lease, number)?;
-        if last == Some(number) && store.read_slot(&name).await?.is_closing() {
+        if last == Some(number) && store.read_slot(*lease, number).await?.is_closing() {
             return Ok(());
         }
         if last == Some(number) {

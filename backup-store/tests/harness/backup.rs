@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use backup_store::catalog::{
     Browse, Item, ItemKey, ItemKind, ItemState, Outcome, Representation, RepresentationKind,
-    Resource, ResourceId, ResourceKind, Service, Snapshot, SnapshotEntry, Totals, choose_parent,
+    Resource, ResourceId, ResourceKind, Service, Snapshot, SnapshotEntry, Totals,
 };
 use backup_store::{
     ContentClass, ContentRef, Error, ErrorKind, Gatherer, Result, RunId, Store, Timestamp, Writer,
@@ -33,8 +33,7 @@ pub async fn backup(life: &Life<'_>, target: &Target, manner: &Manner) -> Result
         journal, pruned, ..
     } = life.world();
     let writer = store.begin(options(&journal)).await?;
-    let entries = writer.snapshots();
-    let parent = choose_parent(&entries, &resource().id).cloned();
+    let parent = writer.parent_of(&resource().id).await?;
     let rows = rows_of_use(&writer, &journal, parent.as_ref(), pruned).await?;
     life.note(Note::Begun {
         lease: writer.lease(),
