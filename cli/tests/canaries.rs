@@ -109,7 +109,7 @@ fn secrets(world: &World) -> Vec<String> {
 fn no_command_says_a_secret_however_chatty_it_is() {
     let world = World::secured(80);
     let network = "[network]\nproxy = 'none'\nca-file = 'ca.pem'";
-    let site = format!("sharepoint = '{}'", world.tenant().urls().content);
+    let site = format!("sharepoint = '{}'", world.tenant().urls().sharepoint);
     let certificate = format!("client-certificate = 'app.pem'\nclient-key = 'app.key'\n{site}");
     let mut ear = Ear::new(&world);
     let user = world.tenant().users()[0].principal_name.clone();

@@ -232,13 +232,13 @@ def story(name, runner):
     runner.well(name, "prune")
     runner.well(name, "check")
     runner.badly(name, "a second store in the place of the first", "init")
-    runner.badly(name, "a wrong key", "snapshots", "-vvv", **runner.wrong)
+    runner.badly(name, "a wrong key", "snapshots", "-vvv", words=["check A"], **runner.wrong)
     missing = f"{runner.scheme}://not-there/contoso"
-    runner.badly(name, "a missing bucket", "snapshots", "-vvv", "--store", missing)
-    runner.badly(name, "init in a missing bucket", "init", "--store", missing)
+    runner.badly(name, "a missing bucket", "snapshots", "-vvv", "--store", missing, words=["makes none"])
+    runner.badly(name, "init in a missing bucket", "init", "--store", missing, words=["makes none"])
     elsewhere = f"{runner.scheme}://backups/nothing"
     runner.badly(name, "no store in the bucket", "snapshots", "--store", elsewhere)
-    runner.badly(name, "nobody answers", "snapshots", "-vvv", **runner.nobody)
+    runner.badly(name, "nobody answers", "snapshots", "-vvv", words=["check the network"], **runner.nobody)
     log = (runner.folder / "log").read_text() if (runner.folder / "log").exists() else ""
     keys = [CANARY, "correct horse"]
     keys += [value for key, value in {**runner.environment, **runner.wrong}.items() if key.endswith("KEY")]

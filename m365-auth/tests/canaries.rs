@@ -426,7 +426,7 @@ async fn speak(server: &m365_simulator::Server, ca: String) -> Vec<String> {
         Arc::new(m365_auth::SystemEnvironment),
     );
     let client = Arc::new(client.unwrap());
-    let site = Url::parse("https://contoso-my.sharepoint.com").unwrap();
+    let site = Url::parse("https://contoso.sharepoint.com").unwrap();
     let audiences = [
         (cloud.graph_audience(), cloud.graph.clone()),
         (cloud.ews_audience(), cloud.ews.clone()),
