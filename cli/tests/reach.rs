@@ -31,7 +31,7 @@ struct Setup {
 impl Setup {
     fn of(world: &World) -> Self {
         let (urls, app) = (world.server.urls(), world.tenant().app());
-        let urls = [&urls.login, &urls.graph, &urls.ews, &urls.content];
+        let urls = [&urls.login, &urls.graph, &urls.ews, &urls.sharepoint];
         Self {
             addresses: urls.map(ToString::to_string),
             tenant: app.tenant_id,
@@ -93,7 +93,7 @@ impl Story<'_> {
         assert_eq!(said.code, Some(code), "{title}: {}{}", said.out, said.err);
         let ports: Vec<String> = [self.world.server.urls(), self.world.tenant().urls()]
             .iter()
-            .flat_map(|urls| [&urls.login, &urls.graph, &urls.ews, &urls.content])
+            .flat_map(|urls| [&urls.login, &urls.graph, &urls.ews, &urls.sharepoint])
             .chain(
                 &setup
                     .addresses
@@ -169,7 +169,7 @@ fn what_keeps_a_service_from_being_reached_is_named() {
     let other = runtime.block_on(Server::start_tls(Tenant::empty(1), &other));
     let other = other.unwrap();
     let urls = other.urls();
-    let urls = [&urls.login, &urls.graph, &urls.ews, &urls.content];
+    let urls = [&urls.login, &urls.graph, &urls.ews, &urls.sharepoint];
     for (place, service) in SERVICES.into_iter().enumerate() {
         let setup = Setup::of(&world).elsewhere(place, urls[place].as_str());
         story.tell(

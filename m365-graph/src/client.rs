@@ -22,7 +22,7 @@ use crate::mail::Mail;
 use crate::page::{DeltaLink, PageLink};
 use crate::signals::{ThrottleObserver, ThrottleSignals};
 
-pub(crate) use call::{Answer, Call, Read, Repeat, Segment, segment};
+pub(crate) use call::{Answer, Call, Given, Read, Repeat, Segment, segment};
 
 /// Sets how the client behaves.
 #[derive(Debug, Clone)]
@@ -87,7 +87,17 @@ pub struct GraphClient(Arc<Inner>);
 struct Inner {
     door: AuthorizedTransport,
     root: Url,
+    dialect: Dialect,
     options: GraphOptions,
+}
+
+/// Says which service is spoken to, as far as each request shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Graph, whose mailboxes give ids that stay when they are asked for them.
+    Graph,
+    /// The REST of a SharePoint host, whose plainest JSON is asked for.
+    SharePoint,
 }
 
 impl GraphClient {
@@ -101,6 +111,23 @@ impl GraphClient {
         cloud: &Cloud,
         options: GraphOptions,
     ) -> Result<Self> {
+        let policy = OriginPolicy::new([&cloud.graph])?;
+        let door = AuthorizedTransport::new(transport, tokens, cloud.graph_audience(), policy);
+        let mut root = cloud.graph.clone();
+        root.set_query(None);
+        root.set_fragment(None);
+        let path = format!("{}/v1.0", root.path().trim_end_matches('/'));
+        root.set_path(&path);
+        Self::over(door, root, Dialect::Graph, options)
+    }
+
+    /// Prepares a client of whatever lies below `root`, behind a door of its own.
+    pub(crate) fn over(
+        door: AuthorizedTransport,
+        root: Url,
+        dialect: Dialect,
+        options: GraphOptions,
+    ) -> Result<Self> {
         let fragment = options.upload_fragment_bytes;
         if fragment == 0
             || !fragment.is_multiple_of(UPLOAD_UNIT_BYTES)
@@ -109,16 +136,10 @@ impl GraphClient {
             let message = format!("the upload fragment of {fragment} bytes is out of its limits");
             return Err(Error::new(ErrorKind::InvalidRequest, message));
         }
-        let policy = OriginPolicy::new([&cloud.graph])?;
-        let door = AuthorizedTransport::new(transport, tokens, cloud.graph_audience(), policy);
-        let mut root = cloud.graph.clone();
-        root.set_query(None);
-        root.set_fragment(None);
-        let path = format!("{}/v1.0", root.path().trim_end_matches('/'));
-        root.set_path(&path);
         Ok(Self(Arc::new(Inner {
             door,
             root,
+            dialect,
             options,
         })))
     }

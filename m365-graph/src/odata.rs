@@ -11,7 +11,9 @@ use crate::error::{Error, ErrorKind};
 /// Builds the error of a refused request. `body` may be cut, empty or no JSON at all.
 pub(crate) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
     let parsed = serde_json::from_slice::<Value>(body).unwrap_or(Value::Null);
-    let object = member(&parsed, "error").unwrap_or(&Value::Null);
+    // The second name is that of SharePoint REST.
+    let object = member(&parsed, "error").or_else(|| member(&parsed, "odata.error"));
+    let object = object.unwrap_or(&Value::Null);
     let codes = codes(object);
     let throttle_hint = headers.contains_key(http::header::RETRY_AFTER);
     let kind = codes
@@ -23,7 +25,10 @@ pub(crate) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Err
     if let Some(code) = codes.first() {
         error = error.with_code((*code).to_owned());
     }
-    if let Some(text) = member(object, "message").and_then(Value::as_str) {
+    let message = member(object, "message");
+    // SharePoint REST says in which language it speaks.
+    let message = message.and_then(|message| member(message, "value").or(Some(message)));
+    if let Some(text) = message.and_then(Value::as_str) {
         error = error.with_service_message(text.chars().take(MAX_MESSAGE_CHARS).collect());
     }
     let header = headers
@@ -232,6 +237,19 @@ mod tests {
         assert_eq!(found.service_message(), Some("canary"));
         assert_eq!(found.request_id(), Some("7"));
         assert!(!format!("{found} {found:?}").contains("canary"));
+    }
+
+    #[test]
+    fn sharepoint_has_words_of_its_own() {
+        for name in ["odata.error", "error"] {
+            let code = "-2147024891, System.UnauthorizedAccessException";
+            let body = format!(
+                r#"{{"{name}":{{"code":"{code}","message":{{"lang":"en-US","value":"canary"}}}}}}"#
+            );
+            check(403, &body, ErrorKind::Forbidden, Some(code));
+            let found = error(StatusCode::FORBIDDEN, &HeaderMap::new(), body.as_bytes());
+            assert_eq!(found.service_message(), Some("canary"));
+        }
     }
 
     #[test]

@@ -203,7 +203,11 @@ fn open(answer: Value) -> Result<(Vec<Value>, Links)> {
         Some(_) => Err(malformed("a link of the page is no text")),
     };
     let links = Links {
-        next: link("@odata.nextLink")?,
+        // The older name is that of SharePoint REST.
+        next: match link("@odata.nextLink")? {
+            None => link("odata.nextLink")?,
+            found => found,
+        },
         delta: link("@odata.deltaLink")?,
     };
     match map.remove("value") {

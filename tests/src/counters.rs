@@ -45,6 +45,7 @@ impl Counters {
             Door::Graph => route.to_string(),
             Door::Ews => format!("ews {route}"),
             Door::Content => format!("content {route}"),
+            Door::SharePoint => format!("sharepoint {route}"),
         }
     }
 

@@ -119,6 +119,7 @@ fn describe(server: &Server) -> io::Result<Value> {
         "graph": urls.graph,
         "ews": urls.ews,
         "content": urls.content,
+        "sharepoint": urls.sharepoint,
         "proxy": server.proxy().map(|address| format!("http://{address}")),
         "tenant": app.tenant_id,
         "client": app.client_id,

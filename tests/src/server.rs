@@ -1,4 +1,4 @@
-//! Server: one request in, one answer out, for the four services of a tenant.
+//! Server: one request in, one answer out, for the five services of a tenant.
 //!
 //! [`Tenant::handle`] finds the service by the host of the request and calls its `route` function
 //! with a `Call`: the request with decoded path segments and query options. A route
@@ -212,8 +212,8 @@ fn answer(call: &Call) -> Answer {
             mail::attachments::session(call)
         }
         Door::Content if call.keys().first() == Some(&"api") => exchange::import(call),
-        Door::Content if call.keys().first() == Some(&"_api") => sharepoint::route(call),
         Door::Content => content::route(call),
+        Door::SharePoint => sharepoint::route(call),
     };
     let mut answer = outcome.unwrap_or_else(|refusal| refusal.into_answer(call));
     signals.put_on(&mut answer);

@@ -11,6 +11,7 @@ pub mod message;
 mod oddity;
 pub(crate) mod people;
 pub(crate) mod public_folders;
+pub(crate) mod sharepoint;
 pub(crate) mod sign_ins;
 pub(crate) mod subscriptions;
 pub(crate) mod teams;
@@ -86,6 +87,8 @@ pub(crate) struct State {
     pub(crate) subscriptions: subscriptions::Subscriptions,
     /// What is stored without rules of its own.
     pub(crate) collections: collections::Collections,
+    /// Sites, as far as Graph does not tell of them.
+    pub(crate) sites: sharepoint::Sites,
     /// Teams with their channels.
     pub(crate) teams: teams::Teams,
     /// Sessions by which items are imported: the mailbox, and when they end.
@@ -126,6 +129,7 @@ impl Tenant {
             mail_uploads_opened: 0,
             subscriptions: subscriptions::Subscriptions::default(),
             collections: collections::Collections::default(),
+            sites: sharepoint::Sites::default(),
             teams: teams::Teams::default(),
             imports: BTreeMap::new(),
             archives: BTreeMap::new(),
@@ -194,7 +198,7 @@ impl Tenant {
         let services: [fn(&Urls) -> String; 3] = [
             |urls| urls.graph.origin().ascii_serialization(),
             |urls| urls.ews.origin().ascii_serialization(),
-            |urls| urls.content.origin().ascii_serialization(),
+            |urls| urls.sharepoint.origin().ascii_serialization(),
         ];
         services
             .into_iter()

@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use url::Url;
 
-use super::{GraphClient, GraphOptions, header, read_some};
+use super::{Dialect, GraphClient, GraphOptions, header, read_some};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Node};
 use crate::page::{DeltaLink, PageLink};
@@ -80,6 +80,20 @@ pub(crate) enum Segment<'s> {
         name: &'s str,
         more: bool,
     },
+    /// A function of SharePoint with its argument in brackets.
+    Function(&'static str, Given<'s>),
+}
+
+/// One argument of a function in a path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Given<'s> {
+    /// `guid'…'`, checked by the caller.
+    Guid(&'s str),
+    Number(u64),
+    /// `'…'`, quotes within doubled.
+    Text(&'s str),
+    /// `Name='…'`.
+    Named(&'static str, &'s str),
 }
 
 /// Names a word of the service.
@@ -192,6 +206,12 @@ impl Call {
                         path.push(':');
                     }
                 }
+                Segment::Function(name, given) => {
+                    path.push_str(name);
+                    path.push('(');
+                    path.push_str(&argument(self.about, given)?);
+                    path.push(')');
+                }
             }
         }
         self.url.set_path(&path);
@@ -271,10 +291,11 @@ impl Call {
         }
     }
 
-    /// Returns the same call for a link that an answer to it gave: its address, and no other query.
-    pub(crate) fn following(&self, url: &Url) -> Self {
+    /// Returns the same call, or, for a link that an answer to it gave, that for the address of the
+    /// link and no other query.
+    pub(crate) fn or_following(&self, link: Option<&Url>) -> Self {
         Self {
-            url: url.clone(),
+            url: link.unwrap_or(&self.url).clone(),
             ..self.clone()
         }
     }
@@ -337,11 +358,16 @@ impl Call {
         }
         request = request.header(USER_AGENT, &options.user_agent);
         if self.is_authorized() {
-            request = request
-                .header("prefer", self.preferences())
-                .header("client-request-id", request_id(options)?);
+            request = request.header("client-request-id", request_id(options)?);
+            let accept = match client.0.dialect {
+                Dialect::Graph => {
+                    request = request.header("prefer", self.preferences());
+                    "application/json"
+                }
+                Dialect::SharePoint => "application/json;odata=nometadata",
+            };
             if !self.headers.contains_key(ACCEPT) {
-                request = request.header(ACCEPT, "application/json");
+                request = request.header(ACCEPT, accept);
             }
         }
         request
@@ -419,6 +445,18 @@ fn encode(about: &str, text: &str) -> Result<String> {
         return Err(Error::new(ErrorKind::InvalidRequest, message));
     }
     Ok(utf8_percent_encode(text, ESCAPED_IN_PATH).to_string())
+}
+
+/// Writes the argument of a function.
+fn argument(about: &str, given: &Given<'_>) -> Result<String> {
+    let quoted =
+        |text: &str| Ok::<_, Error>(format!("'{}'", encode(about, &text.replace('\'', "''"))?));
+    match given {
+        Given::Guid(guid) => Ok(format!("guid'{guid}'")),
+        Given::Number(number) => Ok(number.to_string()),
+        Given::Text(text) => quoted(text),
+        Given::Named(name, text) => Ok(format!("{name}={}", quoted(text)?)),
+    }
 }
 
 /// Makes the id under which the service logs a request.

@@ -56,6 +56,15 @@ impl Node {
         Self::new(Service::SharePoint, id)
     }
 
+    pub(crate) fn site(address: &str) -> Self {
+        Self::new(Service::SharePoint, address)
+    }
+
+    /// Charges one request that says of itself what it does.
+    pub(crate) fn does(&self, root: &[String; 2], operation: &str, units: u64) -> Charge {
+        self.charge(root, operation).with_units(units)
+    }
+
     pub(crate) fn mailbox(user: &str) -> Self {
         Self::new(Service::Exchange, user)
     }

@@ -353,7 +353,8 @@ fn nothing_that_the_client_can_send_is_missing_on_the_tour() {
         }
     }
     assert!(found.len() >= 60, "the sources are written in another way");
-    let here = include_str!("tour.rs");
+    // Sites have tokens of their own, and tests.
+    let here = concat!(include_str!("tour.rs"), include_str!("../sharepoint.rs"));
     let called = |name: &String| here.contains(&format!(".{name}("));
     found.retain(|name| !called(name) && !READERS.contains(&name.as_str()));
     assert_eq!(found, Vec::<String>::new(), "not on the tour");

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::call::Call;
 use super::status;
+use crate::tenant::urls::Door;
 
 /// A streamed response body: pieces of bytes, or the error of a broken connection.
 pub struct ByteStream(Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>);
@@ -123,6 +124,9 @@ impl Refusal {
 
     /// Renders the refusal as Graph does.
     pub(crate) fn into_answer(self, call: &Call) -> Answer {
+        if call.door == Door::SharePoint {
+            return self.into_sharepoint_answer();
+        }
         let client_id = call.header("client-request-id").unwrap_or(&call.request_id);
         let body = json!({"error": {
             "code": self.code,
@@ -132,6 +136,21 @@ impl Refusal {
                 "request-id": call.request_id,
                 "client-request-id": client_id,
             },
+        }});
+        let mut answer = json(self.status, &body);
+        for (name, value) in &self.headers {
+            put_header(&mut answer, name, value);
+        }
+        answer
+    }
+}
+
+impl Refusal {
+    /// Renders the refusal as the REST of SharePoint does in its plainest JSON.
+    fn into_sharepoint_answer(self) -> Answer {
+        let body = json!({"odata.error": {
+            "code": self.code,
+            "message": {"lang": "en-US", "value": self.message},
         }});
         let mut answer = json(self.status, &body);
         for (name, value) in &self.headers {

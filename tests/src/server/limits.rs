@@ -47,8 +47,11 @@ pub(super) fn admit(call: &Call) -> Result<Signals, Refusal> {
 }
 
 fn service(call: &Call) -> Service {
-    if call.door != Door::Graph {
-        return Service::Other;
+    match call.door {
+        Door::Graph => {}
+        // One budget serves Graph and the REST of SharePoint.
+        Door::SharePoint => return Service::SharePoint,
+        _ => return Service::Other,
     }
     match call.keys().as_slice() {
         ["users" | "groups" | "sites", _, "onenote", ..] => Service::OneNote,
@@ -142,7 +145,12 @@ fn sharepoint_units(call: &Call) -> u64 {
         .query
         .get("expand")
         .is_some_and(|text| text.contains("permissions"));
-    if named("permissions") || named("invite") || named("createlink") || expanded {
+    if named("permissions")
+        || named("roleassignments")
+        || named("invite")
+        || named("createlink")
+        || expanded
+    {
         return 5;
     }
     if call.method != Method::GET {

@@ -1,4 +1,4 @@
-//! Loopback: the four services of a tenant on four ports of this machine, plain HTTP or TLS.
+//! Loopback: the five services of a tenant on five ports of this machine, plain HTTP or TLS.
 
 use std::io;
 
@@ -22,7 +22,13 @@ use crate::tenant::{Tenant, Urls};
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The services in the order of their ports.
-const DOORS: [Door; 4] = [Door::Login, Door::Graph, Door::Ews, Door::Content];
+const DOORS: [Door; 5] = [
+    Door::Login,
+    Door::Graph,
+    Door::Ews,
+    Door::Content,
+    Door::SharePoint,
+];
 
 /// A tenant that listens on 127.0.0.1; stops when dropped.
 #[derive(Debug)]
@@ -52,7 +58,7 @@ impl Wire {
 }
 
 impl Server {
-    /// Starts to listen on four free ports; the tenant's clones in process keep working.
+    /// Starts to listen on five free ports; the tenant's clones in process keep working.
     ///
     /// *Errors*: those of the operating system, when no port can be had. Must be called within a
     /// tokio runtime.
@@ -83,10 +89,13 @@ impl Server {
         }
         let mut texts = Vec::new();
         let scheme = wire.scheme();
-        for (listener, path) in listeners.iter().zip(["/", "/", "/EWS/Exchange.asmx", "/"]) {
+        for (listener, path) in listeners
+            .iter()
+            .zip(["/", "/", "/EWS/Exchange.asmx", "/", "/"])
+        {
             texts.push(format!("{scheme}://{}{path}", listener.local_addr()?));
         }
-        let urls = Urls::from_texts([&texts[0], &texts[1], &texts[2], &texts[3]])?;
+        let urls = Urls::from_texts([&texts[0], &texts[1], &texts[2], &texts[3], &texts[4]])?;
         let tenant = tenant.with_urls(urls);
         let doors = listeners
             .into_iter()
@@ -233,9 +242,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_four_doors_answer_and_name_their_own_addresses() {
+    async fn the_doors_answer_and_name_their_own_addresses() {
         let tenant = Tenant::empty(1);
-        let server = Server::start(tenant.clone()).await.expect("four ports");
+        let server = Server::start(tenant.clone()).await.expect("five ports");
         let metadata = "/contoso.example/v2.0/.well-known/openid-configuration";
         let login = get(&server.urls().login, metadata)
             .await
@@ -251,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn absolute_addresses_follow_the_host_of_the_request() {
-        let server = Server::start(Tenant::empty(1)).await.expect("four ports");
+        let server = Server::start(Tenant::empty(1)).await.expect("five ports");
         let metadata = "/contoso.example/v2.0/.well-known/openid-configuration";
         let answer = get_by(
             &server.urls().login,
@@ -268,7 +277,7 @@ mod tests {
         let tenant = Tenant::empty(1);
         let rule = FaultRule::new("GET /users", Fault::Reset);
         tenant.set_faults(FaultPlan::new(1).with(rule));
-        let server = Server::start(tenant).await.expect("four ports");
+        let server = Server::start(tenant).await.expect("five ports");
         let answer = get(&server.urls().graph, "/v1.0/users").await;
         assert!(answer.is_err() || answer.is_ok_and(|text| text.is_empty()));
     }

@@ -13,13 +13,14 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
 
 /// Whom the certificate names: this machine, and the worldwide cloud's hosts behind the proxy.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "localhost",
     "127.0.0.1",
     "login.microsoftonline.com",
     "graph.microsoft.com",
     "outlook.office365.com",
     "contoso-my.sharepoint.com",
+    "contoso.sharepoint.com",
 ];
 
 /// What the tenant shows of itself under TLS.

@@ -1,11 +1,11 @@
-//! Urls: the four addresses under which a tenant answers.
+//! Urls: the five addresses under which a tenant answers.
 
 use std::io;
 
 use http::uri::Authority;
 use url::Url;
 
-/// The four addresses of a tenant; every absolute URL in its answers begins with one of them.
+/// The five addresses of a tenant; every absolute URL in its answers begins with one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Urls {
@@ -17,15 +17,18 @@ pub struct Urls {
     pub ews: Url,
     /// The second origin, which serves content and takes uploads, and refuses `Authorization`.
     pub content: Url,
+    /// The SharePoint host of the tenant, below which its sites lie.
+    pub sharepoint: Url,
 }
 
-/// Which of the four services a request is for.
+/// Which of the five services a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
     Login,
     Graph,
     Ews,
     Content,
+    SharePoint,
 }
 
 impl Urls {
@@ -36,6 +39,7 @@ impl Urls {
             "https://graph.contoso.example/",
             "https://outlook.contoso.example/EWS/Exchange.asmx",
             "https://content.contoso.example/",
+            "https://contoso.sharepoint.example/",
         ])
         .unwrap_or_else(|_| unreachable!("the addresses above are well formed"))
     }
@@ -47,6 +51,7 @@ impl Urls {
             "https://graph.microsoft.com/",
             "https://outlook.office365.com/EWS/Exchange.asmx",
             "https://contoso-my.sharepoint.com/",
+            "https://contoso.sharepoint.com/",
         ])
         .unwrap_or_else(|_| unreachable!("the addresses above are well formed"))
     }
@@ -61,6 +66,7 @@ impl Urls {
             Door::Graph => &mut urls.graph,
             Door::Ews => &mut urls.ews,
             Door::Content => &mut urls.content,
+            Door::SharePoint => &mut urls.sharepoint,
         };
         let text = format!("{scheme}://{authority}{}", url.path());
         // A name that is no address cannot be spoken of; the own one stays.
@@ -70,10 +76,10 @@ impl Urls {
         urls
     }
 
-    /// Returns the addresses of four loopback ports, in the order of the fields.
+    /// Returns the addresses of five loopback ports, in the order of the fields.
     ///
     /// *Errors*: of kind `InvalidInput`, when an address is not a URL.
-    pub(crate) fn from_texts(texts: [&str; 4]) -> io::Result<Self> {
+    pub(crate) fn from_texts(texts: [&str; 5]) -> io::Result<Self> {
         let parse = |text: &str| {
             Url::parse(text).map_err(|cause| io::Error::new(io::ErrorKind::InvalidInput, cause))
         };
@@ -82,6 +88,7 @@ impl Urls {
             graph: parse(texts[1])?,
             ews: parse(texts[2])?,
             content: parse(texts[3])?,
+            sharepoint: parse(texts[4])?,
         })
     }
 
@@ -97,6 +104,7 @@ impl Urls {
             (&self.graph, Door::Graph),
             (&self.ews, Door::Ews),
             (&self.content, Door::Content),
+            (&self.sharepoint, Door::SharePoint),
         ]
         .into_iter()
         .find_map(|(url, door)| answers(url).then_some(door))
