@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backup_store::{RunId, StoreId};
+use m365_auth::SharedLimiter;
 use tokio::time::Instant;
 
 use crate::coordinator::{
@@ -149,14 +150,36 @@ impl<'a> Claims<'a> {
         }))
     }
 
-    /// Keeps all claims alive; ends with the run only.
-    pub(crate) async fn keep_alive(&self) {
+    /// Divides the limits of the service among all workers, as far down as `depth` names of the
+    /// limiter, until the answer is dropped.
+    pub(crate) async fn divide<'l>(
+        &self,
+        limiter: &'l SharedLimiter,
+        depth: usize,
+    ) -> Result<Divided<'l>> {
+        let divided = Divided {
+            limiter,
+            depth,
+            seen: Mutex::default(),
+        };
+        if let Some(coordination) = self.coordination {
+            divided.ask(coordination).await?;
+        }
+        Ok(divided)
+    }
+
+    /// Keeps all claims alive, and the limits divided; ends with the run only.
+    pub(crate) async fn keep_alive(&self, divided: &Divided<'_>) {
         let Some(coordination) = self.coordination else {
             return std::future::pending().await;
         };
         loop {
             tokio::time::sleep(coordination.coordinator.term() / BEATS).await;
             self.beat(coordination).await;
+            if let Err(error) = divided.ask(coordination).await {
+                // The share before is as good a guess as any.
+                tracing::warn!(%error, "the number of workers is not known");
+            }
         }
     }
 
@@ -239,6 +262,41 @@ impl<'a> Claims<'a> {
     }
 }
 
+/// Limits that are divided among workers until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Divided<'a> {
+    limiter: &'a SharedLimiter,
+    depth: usize,
+    /// Among how many, and since when there are fewer.
+    seen: Mutex<(u32, Option<Instant>)>,
+}
+
+impl Divided<'_> {
+    async fn ask(&self, coordination: &Coordination) -> Result<()> {
+        let share = coordination.coordinator.share(&coordination.worker).await?;
+        let workers = share.workers();
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let (before, fewer) = *seen;
+            let fewer = (workers < before).then(|| fewer.unwrap_or(now));
+            if fewer.is_some_and(|since| now < since + GROWS_AFTER) {
+                seen.1 = fewer;
+                return Ok(());
+            }
+            *seen = (workers, None);
+        }
+        self.limiter.set_share(workers, self.depth);
+        Ok(())
+    }
+}
+
+impl Drop for Divided<'_> {
+    fn drop(&mut self) {
+        self.limiter.set_share(1, 0);
+    }
+}
+
 impl Coordination {
     /// Takes note that this worker begins, and joins the run that it shares with others.
     pub(crate) async fn join(
@@ -261,5 +319,8 @@ impl Coordination {
     }
 }
 
+/// What a worker that left has used is still in the service's windows; those of a minute are the
+/// longest that workers share, budgets of a day apart.
+const GROWS_AFTER: Duration = Duration::from_secs(60);
 /// So many times within its term a claim is kept alive.
 const BEATS: u32 = 3;

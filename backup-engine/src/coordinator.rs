@@ -70,8 +70,8 @@ pub trait Coordinator: fmt::Debug + Send + Sync {
     /// [`complete`](Self::complete).
     async fn release(&self, claim: &Claim) -> Result<bool>;
 
-    /// Returns the part of the service's limits that `worker` may use. The limiter does not go by it
-    /// yet: that is left to the embedder.
+    /// Returns the part of the service's limits that `worker` may use. A run asks with every
+    /// heartbeat and divides the limiter of its scheduler accordingly, above the resources.
     async fn share(&self, worker: &WorkerId) -> Result<Share>;
 }
 

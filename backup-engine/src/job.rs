@@ -184,10 +184,14 @@ impl BackupJob {
         };
         let working = async { futures_util::try_join!(work, publisher.run()) };
         let limiter = self.options.scheduler.limiter();
+        // Before anything is sent.
+        let divided = claims.divide(limiter, self.shared_depth()).await?;
         let (found, published) = tokio::select! {
             biased;
             done = working => done?,
-            () = claims.keep_alive() => return Err(Error::new(ErrorKind::Coordinator, "no end")),
+            () = claims.keep_alive(&divided) => {
+                return Err(Error::new(ErrorKind::Coordinator, "no end"));
+            }
             never = self.options.bandwidth.keep(limiter, &*environment) => match never {},
         };
 
@@ -204,6 +208,13 @@ impl BackupJob {
             outcome: report.outcome,
         });
         Ok(report)
+    }
+
+    /// Returns how many names of the limiter lead to what workers have in common: a resource belongs
+    /// to whoever has its claim.
+    fn shared_depth(&self) -> usize {
+        let above = |source: &Arc<dyn Source>| source.charge("").path().len().saturating_sub(1);
+        self.sources.iter().map(above).max().unwrap_or(0)
     }
 
     async fn open_journal(&self) -> Result<(Journal, Vec<Header>)> {
@@ -510,6 +521,7 @@ impl Start<'_> {
             resource,
             requests,
             page_sizes: Mutex::default(),
+            keep_after: context.options.keep_after,
         };
         let run = self.resume(reader, hold, moved).await?;
         let report = Box::new(Box::pin(run.run()).await?);
@@ -572,7 +584,7 @@ impl Start<'_> {
                 view.apply(entry).await?;
                 sequence = *number;
             }
-            pages_resumed = kept.len();
+            pages_resumed = kept.iter().filter(|(_, entry)| !entry.is_ahead).count();
             // Rows of a lease are numbered on, so that a snapshot of it covers those before it.
             sequence = sequence.max(parent.as_ref().map_or(0, |p| p.snapshot.journal_sequence));
         } else {

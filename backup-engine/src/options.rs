@@ -38,6 +38,9 @@ pub struct BackupOptions {
     pub checkpoint_bytes: u64,
     /// A resource that holds this many changed items in memory publishes a checkpoint.
     pub checkpoint_items: usize,
+    /// A page whose content takes longer than this has what came of it kept, time and again, so that
+    /// a crash loses no more than that much work on a resource.
+    pub keep_after: Duration,
     /// Cursors older than this are written anew, even for a resource without changes.
     pub cursor_age_max: Duration,
     /// Whether this run makes a Data Synchronization Check.
@@ -68,6 +71,7 @@ impl Default for BackupOptions {
             checkpoint_after: Duration::from_secs(5 * 60),
             checkpoint_bytes: 1 << 30,
             checkpoint_items: 20_000,
+            keep_after: Duration::from_secs(5),
             cursor_age_max: Duration::from_secs(7 * 24 * 3600),
             sync_check: SyncCheck::Off,
             proofs_max: 20,

@@ -32,6 +32,7 @@ pub(crate) async fn plan(
     into: &Gatherer,
     now: Timestamp,
 ) -> Result<PageWork> {
+    view.ahead().begin_page(&feed.id);
     let mut entry = Entry::new(now);
     entry.feed.clone_from(&feed.id);
     entry.generation = view.generation(&feed.id);
@@ -129,7 +130,10 @@ async fn plan_item(
 ) -> Result<()> {
     let known = view.known(feed, &seen.id).await?;
     match decide(known.as_ref(), &seen) {
-        Decision::Fetch => work.to_fetch.push(seen),
+        Decision::Fetch => match view.ahead().take_kept(feed, &seen) {
+            Some(kept) => work.entry.edits.push(kept),
+            None => work.to_fetch.push(seen),
+        },
         Decision::Unchanged => work.entry.edits.push(Edit::Same {
             id: seen.id,
             fate: Fate::Unchanged,

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use backup_store::Gatherer;
 use backup_store::catalog::{Cursor, Resource};
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream;
+use futures_util::stream::{self, BoxStream};
 use m365_auth::PageSize;
+use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gate::Gate;
@@ -24,6 +25,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) requests: usize,
     /// Feeds whose pages were too large for the service.
     pub(crate) page_sizes: Mutex<HashMap<String, PageSize>>,
+    /// After how long what has come of a page is handed over, its rest still to come.
+    pub(crate) keep_after: Duration,
 }
 
 /// What a call has brought.
@@ -31,8 +34,21 @@ pub(crate) struct Reader<'a> {
 pub(crate) enum Step {
     /// A page of a feed.
     Page { feed: Feed, result: Result<Page> },
+    /// A part of the content of a page whose rest is still to come.
+    Ahead(Box<Part>),
     /// The content of a page.
     Fetched(Box<FetchedPage>),
+}
+
+/// What calls bring, step by step.
+pub(crate) type Steps<'a> = BoxStream<'a, Step>;
+
+/// A part of the content of a page.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) feed: String,
+    pub(crate) results: Vec<(SeenItem, Fetched)>,
+    pub(crate) into: Gatherer,
 }
 
 /// A page with its content.
@@ -49,12 +65,12 @@ pub(crate) struct FetchedPage {
 
 impl<'a> Reader<'a> {
     /// Reads the page of a feed that starts at `cursor`.
-    pub(crate) fn page(self: Arc<Self>, feed: Feed, cursor: Option<Cursor>) -> BoxFuture<'a, Step> {
-        Box::pin(async move {
+    pub(crate) fn page(self: Arc<Self>, feed: Feed, cursor: Option<Cursor>) -> Steps<'a> {
+        Box::pin(stream::once(async move {
             let read = || self.read(&feed, cursor.as_ref());
             let result = self.gate.attempt(read).await;
             Step::Page { feed, result }
-        })
+        }))
     }
 
     /// Reads a page once; one that takes the service too long is smaller the next time.
@@ -85,49 +101,60 @@ impl<'a> Reader<'a> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches what a page needs.
+    /// Fetches what a page needs; what comes of one that takes long is handed over in parts.
     pub(crate) fn content(
         self: Arc<Self>,
         feed: Feed,
         mut work: PageWork,
         next: Next,
         into: Gatherer,
-    ) -> BoxFuture<'a, Step> {
-        Box::pin(async move {
-            let items = std::mem::take(&mut work.to_fetch);
-            let results = self.fetch(items, &into).await;
-            Step::Fetched(Box::new(FetchedPage {
+    ) -> Steps<'a> {
+        let items = std::mem::take(&mut work.to_fetch);
+        let content = Content {
+            fetched: self.fetched(items, &into),
+            keep_after: self.keep_after,
+            results: Vec::new(),
+            since: Instant::now(),
+            page: Some(FetchedPage {
                 feed,
                 work,
                 next,
-                results,
+                results: Vec::new(),
                 into,
-            }))
-        })
+            }),
+        };
+        let step = |mut content: Content<'a>| async {
+            let step = content.step().await?;
+            Some((step, content))
+        };
+        Box::pin(stream::unfold(content, step))
     }
 
     /// Fetches items, several at once; the answers come in their order.
     pub(crate) async fn fetch(
-        &self,
+        self: &Arc<Self>,
         items: Vec<SeenItem>,
         into: &Gatherer,
     ) -> Vec<(SeenItem, Result<Fetched>)> {
+        in_order(self.fetched(items, into).collect().await)
+    }
+
+    /// Fetches items, several at once; the answers of each batch come with its place.
+    fn fetched(self: &Arc<Self>, items: Vec<SeenItem>, into: &Gatherer) -> BoxStream<'a, Batch> {
         let size = self.source.fetch_batch().max(1);
         let mut batches = Vec::new();
         let mut items = items.into_iter().peekable();
         while items.peek().is_some() {
             batches.push(items.by_ref().take(size).collect::<Vec<_>>());
         }
-        let fetch = |(place, batch)| async move { (place, self.fetch_batch(batch, into).await) };
+        let (reader, into) = (self.clone(), into.clone());
+        let fetch = move |(place, batch)| {
+            let (reader, into) = (reader.clone(), into.clone());
+            async move { (place, reader.fetch_batch(batch, &into).await) }
+        };
         // More at once than may go: one that waits after a failure keeps no other from going.
         let fetched = stream::iter(batches.into_iter().enumerate()).map(fetch);
-        let fetched = fetched.buffer_unordered(2 * self.requests.max(1));
-        let mut fetched: Vec<_> = fetched.collect().await;
-        fetched.sort_by_key(|(place, _)| *place);
-        fetched
-            .into_iter()
-            .flat_map(|(_, results)| results)
-            .collect()
+        Box::pin(fetched.buffer_unordered(2 * self.requests.max(1)))
     }
 
     /// Fetches one batch; what fails for the service's reasons is tried again, alone or together.
@@ -192,6 +219,64 @@ impl<'a> Reader<'a> {
             cause: error.to_string(),
         }
     }
+}
+
+/// The answers of one batch, with its place in the page.
+type Batch = (usize, Vec<(SeenItem, Result<Fetched>)>);
+
+/// The content of one page on its way.
+struct Content<'a> {
+    fetched: BoxStream<'a, Batch>,
+    keep_after: Duration,
+    /// What came and was not handed over.
+    results: Vec<Batch>,
+    since: Instant,
+    page: Option<FetchedPage>,
+}
+
+impl Content<'_> {
+    async fn step(&mut self) -> Option<Step> {
+        let page = self.page.as_ref()?;
+        while let Some(batch) = self.fetched.next().await {
+            self.results.push(batch);
+            if self.since.elapsed() >= self.keep_after {
+                self.since = Instant::now();
+                let part = Part {
+                    feed: page.feed.id.clone(),
+                    results: take_what_came(&mut self.results),
+                    into: page.into.clone(),
+                };
+                return Some(Step::Ahead(Box::new(part)));
+            }
+        }
+        let results = in_order(std::mem::take(&mut self.results));
+        let page = self.page.take()?;
+        Some(Step::Fetched(Box::new(FetchedPage { results, ..page })))
+    }
+}
+
+/// Takes the answers that are no errors, which concern the page as a whole.
+fn take_what_came(results: &mut Vec<Batch>) -> Vec<(SeenItem, Fetched)> {
+    let mut came = Vec::new();
+    for (place, batch) in std::mem::take(results) {
+        let mut failed = Vec::new();
+        for (seen, result) in batch {
+            match result {
+                Ok(fetched) => came.push((seen, fetched)),
+                Err(error) => failed.push((seen, Err(error))),
+            }
+        }
+        if !failed.is_empty() {
+            results.push((place, failed));
+        }
+    }
+    came
+}
+
+fn in_order(mut batches: Vec<Batch>) -> Vec<(SeenItem, Result<Fetched>)> {
+    batches.sort_by_key(|(place, _)| *place);
+    let results = batches.into_iter().map(|(_, results)| results);
+    results.flatten().collect()
 }
 
 /// Returns how much of an item is in memory at once: a long one comes piece by piece.

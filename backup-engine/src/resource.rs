@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use backup_store::catalog::{Drift, Outcome, RunNote, Snapshot, SnapshotEntry};
-use backup_store::{Environment, Gatherer, RunId, Store, Writer};
+use backup_store::{Environment, Gatherer, RunId, Store, Timestamp, Writer};
 use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, Either, select};
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::{Either, select};
+use futures_util::stream::SelectAll;
 use m365_auth::Class;
 use tokio::time::Instant;
 
@@ -29,9 +29,9 @@ use crate::mutant::{Mutant, mutated};
 use crate::options::BackupOptions;
 use crate::page::{self, PageWork};
 use crate::publish::{Outbox, Prepared};
-use crate::reader::{FetchedPage, Reader, Step};
+use crate::reader::{FetchedPage, Part, Reader, Step, Steps};
 use crate::report::{QuarantinedItem, ResourceOutcome, ResourceReport};
-use crate::source::{Change, Feed, FeedKind, Next, Page};
+use crate::source::{Change, Feed, FeedKind, Fetched, Next, Page, SeenItem};
 use crate::trees::Trees;
 use crate::view::{ROUTE_GRAPH, View};
 
@@ -68,7 +68,7 @@ pub(crate) struct ResourceRun<'a> {
     failures: BTreeMap<String, String>,
     resets: HashMap<String, u32>,
     since_checkpoint: Instant,
-    started: backup_store::Timestamp,
+    started: Timestamp,
     interrupted: bool,
     /// What is still to come, as far as is known.
     remaining: Remaining,
@@ -76,7 +76,7 @@ pub(crate) struct ResourceRun<'a> {
     drift: Option<Drift>,
 }
 
-type Steps<'a> = FuturesUnordered<BoxFuture<'a, Step>>;
+type Calls<'a> = SelectAll<Steps<'a>>;
 
 impl<'a> ResourceRun<'a> {
     pub(crate) fn new(
@@ -112,11 +112,12 @@ impl<'a> ResourceRun<'a> {
     ///
     /// *Errors*: only those that concern the whole run, of the store and of the journal.
     pub(crate) async fn run(mut self) -> Result<ResourceReport> {
+        // Whoever looks goes before whoever fetches: only then is known who has the longest way.
+        self.read_hierarchy().await?;
         self.reader.gate.set_class(match self.is_first() {
             true => Class::First,
             false => Class::Incremental,
         });
-        self.read_hierarchy().await?;
         self.find_well_known().await?;
         let feeds = self.feeds(FeedKind::Delta);
         self.read_passes(feeds).await?;
@@ -178,30 +179,36 @@ impl<'a> ResourceRun<'a> {
             false => self.reader.requests,
         };
         let mut queue = VecDeque::from(feeds);
-        let mut steps = Steps::new();
+        let mut calls = Calls::new();
+        let mut open = 0;
         let mut ready = VecDeque::new();
         loop {
-            while steps.len() + ready.len() < at_once && !self.stopped() {
+            while open < at_once && !self.stopped() {
                 let Some(feed) = queue.pop_front() else {
                     break;
                 };
-                steps.push(self.read(feed));
+                calls.push(self.read(feed));
+                open += 1;
             }
             let step = match ready.pop_front() {
                 Some(step) => Some(step),
-                None => steps.next().await,
+                None => calls.next().await,
             };
             let Some(step) = step else {
                 break;
             };
-            let next = while_polling(Box::pin(self.take(step)), &mut steps, &mut ready).await?;
-            steps.extend(next);
+            let goes_on = matches!(step, Step::Ahead(_));
+            match while_polling(Box::pin(self.take(step)), &mut calls, &mut ready).await? {
+                Some(next) => calls.push(next),
+                None if goes_on => {}
+                None => open -= 1,
+            }
         }
         Ok(())
     }
 
     /// Takes what a call has brought; returns the call that follows from it.
-    async fn take(&mut self, step: Step) -> Result<Option<BoxFuture<'a, Step>>> {
+    async fn take(&mut self, step: Step) -> Result<Option<Steps<'a>>> {
         match step {
             Step::Page {
                 feed,
@@ -211,16 +218,17 @@ impl<'a> ResourceRun<'a> {
                 feed,
                 result: Err(error),
             } => self.fail(&feed.id, error).map(|()| None),
+            Step::Ahead(part) => self.keep(*part).await.map(|()| None),
             Step::Fetched(page) => self.take_content(*page).await,
         }
     }
 
-    fn read(&self, feed: Feed) -> BoxFuture<'a, Step> {
+    fn read(&self, feed: Feed) -> Steps<'a> {
         let cursor = self.view.cursor(&feed.id).cloned();
         self.reader.clone().page(feed, cursor)
     }
 
-    async fn take_page(&mut self, feed: Feed, page: Page) -> Result<Option<BoxFuture<'a, Step>>> {
+    async fn take_page(&mut self, feed: Feed, page: Page) -> Result<Option<Steps<'a>>> {
         match page.next {
             Next::Reset => {
                 let resets = self.resets.entry(feed.id.clone()).or_default();
@@ -268,7 +276,7 @@ impl<'a> ResourceRun<'a> {
     }
 
     /// Commits a page whose content is there, and asks for the next one.
-    async fn take_content(&mut self, page: FetchedPage) -> Result<Option<BoxFuture<'a, Step>>> {
+    async fn take_content(&mut self, page: FetchedPage) -> Result<Option<Steps<'a>>> {
         let FetchedPage {
             feed,
             work: PageWork { mut entry, .. },
@@ -276,15 +284,16 @@ impl<'a> ResourceRun<'a> {
             results,
             into,
         } = page;
+        entry.edits.extend(self.view.ahead().take_arrived(&feed.id));
         for (seen, result) in results {
             let outcome = match result {
                 Ok(outcome) => outcome,
                 // The page is not committed, so that the next run sees the item again.
                 Err(error) => return self.fail(&feed.id, error).map(|()| None),
             };
-            let known = self.view.known(&feed.id, &seen.id).await?;
-            let note = known.and_then(|item| self.view.note(&item.key).cloned());
-            let edit = page::fetched(seen, outcome, note.as_ref(), &into, entry.at).await?;
+            let edit = self
+                .edit(&feed.id, (seen, outcome), &into, entry.at)
+                .await?;
             entry.edits.push(edit);
         }
         let ended = matches!(next, Next::End(_));
@@ -302,6 +311,37 @@ impl<'a> ResourceRun<'a> {
         Ok(goes_on.then(|| self.read(feed)))
     }
 
+    async fn edit(
+        &mut self,
+        feed: &str,
+        (seen, outcome): (SeenItem, Fetched),
+        into: &Gatherer,
+        at: Timestamp,
+    ) -> Result<Edit> {
+        let known = self.view.known(feed, &seen.id).await?;
+        let note = known.and_then(|item| self.view.note(&item.key).cloned());
+        page::fetched(seen, outcome, note.as_ref(), into, at).await
+    }
+
+    /// Keeps what has come of a page, so that a crash does not fetch it again. The page is not
+    /// committed by that, and its cursor stays.
+    async fn keep(&mut self, part: Part) -> Result<()> {
+        let mut entry = Entry::new(self.context.environment.now());
+        entry.feed = part.feed;
+        let mut edits = Vec::with_capacity(part.results.len());
+        for came in part.results {
+            edits.push(self.edit(&entry.feed, came, &part.into, entry.at).await?);
+        }
+        let Some(mut entry) = self.view.ahead().arrived(entry, edits) else {
+            return Ok(());
+        };
+        let packs = part.into.commit().await?.packs;
+        entry.packs = self.view.ahead().packs_of_page(&entry.feed, packs);
+        self.sequence += 1;
+        let journal = &self.context.journal;
+        journal.append(&self.header, self.sequence, &entry).await
+    }
+
     /// Begins to gather the content of one entry.
     pub(crate) fn gather(&self) -> Gatherer {
         self.context.writer.gather(&self.reader.resource.id)
@@ -314,7 +354,8 @@ impl<'a> ResourceRun<'a> {
         if changes || entry.generation.is_some() {
             let early = mutated(Mutant::CursorBeforeContent);
             if !early {
-                entry.packs = content.commit().await?.packs;
+                let packs = content.commit().await?.packs;
+                entry.packs = self.view.ahead().packs_of_page(&entry.feed, packs);
             }
             entry.cursors = self.view.take_dirty_cursors();
             self.sequence += 1;
@@ -535,12 +576,12 @@ impl<'a> ResourceRun<'a> {
 /// A call may hold a lock of the store that the work waits for: it must never stand still.
 async fn while_polling<T>(
     work: impl Future<Output = T>,
-    steps: &mut Steps<'_>,
+    calls: &mut Calls<'_>,
     ready: &mut VecDeque<Step>,
 ) -> T {
     let mut work = std::pin::pin!(work);
-    while !steps.is_empty() {
-        match select(work.as_mut(), steps.next()).await {
+    while !calls.is_empty() {
+        match select(work.as_mut(), calls.next()).await {
             Either::Left((done, _)) => return done,
             Either::Right((step, _)) => ready.extend(step),
         }

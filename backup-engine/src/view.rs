@@ -3,6 +3,7 @@
 //! What a live page changes and what a journal brings back goes through [`View::apply`], so that a
 //! resumed run stands where the interrupted one stood.
 
+mod ahead;
 mod index;
 mod shadow;
 
@@ -20,6 +21,7 @@ use crate::mutant::{Mutant, mutated};
 use crate::source::Scope;
 use crate::tally::{IdHash, Tally};
 use crate::trees::Trees;
+use ahead::Ahead;
 use index::Index;
 use shadow::Shadow;
 
@@ -60,6 +62,7 @@ pub(crate) struct View {
     gone_containers: BTreeSet<String>,
     shown_by: HashMap<IdHash, u32>,
     feeds: Vec<String>,
+    ahead: Ahead,
     tally: Tally,
     fetched_bytes: u64,
     /// Whether a feed was enumerated anew since the parent, by this run or one that it took over.
@@ -101,6 +104,7 @@ impl View {
             gone_containers: BTreeSet::new(),
             shown_by: HashMap::new(),
             feeds: Vec::new(),
+            ahead: Ahead::default(),
             tally: Tally::default(),
             fetched_bytes: 0,
             enumerated: false,
@@ -140,6 +144,11 @@ impl View {
             }
         }
         Ok(())
+    }
+
+    /// Returns what came for pages that are not committed yet.
+    pub(crate) fn ahead(&mut self) -> &mut Ahead {
+        &mut self.ahead
     }
 
     /// Returns the containers.
@@ -273,6 +282,11 @@ impl View {
 
     /// Applies one entry.
     pub(crate) async fn apply(&mut self, entry: &Entry) -> Result<()> {
+        if entry.is_ahead {
+            self.ahead.restore(entry);
+            return Ok(());
+        }
+        self.ahead.end(&entry.feed);
         let feed = self.feed_number(&entry.feed);
         if let Some(generation) = entry.generation
             && self.generation(&entry.feed) != Some(generation)

@@ -41,6 +41,8 @@ pub struct Limiter {
     queue: queue::Queue,
     /// What holds for all nodes together.
     overall: Node,
+    /// Among how many what nodes hold is divided, down to which depth.
+    share: (u32, usize),
     /// Which nodes were lately said to have too much under way, and when.
     crowded: Vec<(Duration, Vec<String>)>,
     /// How many nodes there may be before the idle ones are looked for.
@@ -104,6 +106,7 @@ impl Limiter {
             nodes: HashMap::new(),
             queue: queue::Queue::default(),
             overall: Node::new(Limits::none()),
+            share: (1, 0),
             crowded: Vec::new(),
             sweep_at: FIRST_SWEEP,
         }
@@ -113,6 +116,22 @@ impl Limiter {
     /// the earlier limits is forgotten.
     pub fn set_overall(&mut self, limits: Limits) {
         self.overall = Node::new(limits);
+    }
+
+    /// Divides the limits of nodes whose paths have at most `depth` names among `sharers`, of whom
+    /// this limiter is one; what lies deeper belongs to whoever works on it.
+    ///
+    /// *Units and limits*: at least one of everything is left, so that the sum of all parts exceeds
+    /// a limit only where there are more sharers than units. What the others have used before they
+    /// were known is not counted here.
+    pub fn set_share(&mut self, sharers: u32, depth: usize) {
+        let (_, before) = self.share;
+        self.share = (sharers.max(1), depth);
+        for (path, node) in &mut self.nodes {
+            if path.len() <= before.max(depth) {
+                node.set_sharers(sharers_of(self.share, path));
+            }
+        }
     }
 
     /// Admits a request at all of its nodes, or at none.
@@ -258,7 +277,7 @@ impl Limiter {
             match self.nodes.get(path) {
                 Some(node) => node.refusal(now, charge, promised),
                 // A node that does not exist yet refuses nothing but what its table forbids.
-                None => Node::new(self.table.limits_of(path)).refusal(now, charge, false),
+                None => new_node(&self.table, self.share, path).refusal(now, charge, false),
             }
         });
         let nodes = nodes.enumerate();
@@ -283,11 +302,26 @@ impl Limiter {
     }
 
     fn node(&mut self, path: &[String]) -> &mut Node {
-        let Self { nodes, table, .. } = self;
+        let Self {
+            nodes,
+            table,
+            share,
+            ..
+        } = self;
         nodes
             .entry(path.to_vec())
-            .or_insert_with(|| Node::new(table.limits_of(path)))
+            .or_insert_with(|| new_node(table, *share, path))
     }
+}
+
+fn new_node(table: &LimitTable, share: (u32, usize), path: &[String]) -> Node {
+    let mut node = Node::new(table.limits_of(path));
+    node.set_sharers(sharers_of(share, path));
+    node
+}
+
+fn sharers_of((sharers, depth): (u32, usize), path: &[String]) -> u32 {
+    if path.len() <= depth { sharers } else { 1 }
 }
 
 /// How many nodes there are before the idle ones are looked for the first time.

@@ -35,6 +35,8 @@ pub struct Manner {
     pub parallel_resources: usize,
     pub checkpoint_items: usize,
     pub latency_ms: u64,
+    /// After how long what has come of a page is kept.
+    pub keep_after_ms: u64,
 }
 
 /// How a life went.
@@ -168,6 +170,7 @@ fn job(
         parallel_resources: manner.parallel_resources,
         requests_per_resource: manner.requests_per_resource,
         checkpoint_items: manner.checkpoint_items,
+        keep_after: Duration::from_millis(manner.keep_after_ms),
         ..BackupOptions::default()
     };
     BackupJob::new(store, sources, options).with_journal(&world.machine.journal)

@@ -52,6 +52,8 @@ impl Scenario {
             parallel_resources: 1 + lot(4, 2) as usize,
             checkpoint_items: if slow { 1 + lot(5, 4) as usize } else { 1000 },
             latency_ms: if slow { 20_000 + lot(6, 40_000) } else { 100 },
+            // At once, or only where the service is slow.
+            keep_after_ms: 5_000 * lot(7, 2),
         }
     }
 

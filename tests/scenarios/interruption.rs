@@ -1,6 +1,10 @@
 //! A run that ends anywhere costs the page at hand; the next one goes on where it ended.
 
-use backup_engine::RunOutcome;
+use std::task::Poll;
+use std::time::Duration;
+
+use backup_engine::{RunOutcome, Silent};
+use backup_store::StopSignal;
 use m365_simulator::{ChangeSpec, Tenant};
 
 use crate::support::{World, assert_same, content_requests, small_tenant};
@@ -59,6 +63,61 @@ async fn runs_dropped_again_and_again_come_to_the_same_end() {
         &world.state().await,
         &uninterrupted(&tenant).await.state().await,
     );
+}
+
+/// Runs until so many contents were asked for in all, whatever page they belong to.
+async fn backup_dropped_at_content(world: &World, contents: u64) {
+    let enough = std::future::poll_fn(|context| {
+        if content_requests(&world.tenant) >= contents {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    });
+    let (job, stop) = (world.job(), StopSignal::new());
+    tokio::select! {
+        biased;
+        () = enough => {}
+        report = job.run(&Silent, &stop) => assert!(report.is_err(), "it came to its end"),
+    }
+}
+
+#[tokio::test]
+async fn what_came_of_a_page_is_not_fetched_again() {
+    let expected = uninterrupted(&small_tenant(34)).await.state().await;
+    let items = expected.values().map(|state| state.items.len() as u64);
+    let items = items.sum::<u64>();
+    for contents in [3, 8, 13, 18, 29, 41] {
+        let tenant = small_tenant(34);
+        let mut world = World::new(&tenant).await;
+        one_by_one(&mut world);
+        world.options.keep_after = Duration::ZERO;
+        backup_dropped_at_content(&world, contents).await;
+        assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
+        let again = content_requests(&tenant) - items;
+        assert!(again <= 2, "dropped at {contents}: {again} fetched again");
+        assert_same(&world.state().await, &expected);
+    }
+}
+
+#[tokio::test]
+async fn what_came_of_a_page_and_was_deleted_or_changed_since_is_not_kept() {
+    for contents in [3, 8, 13, 18, 29, 41] {
+        let tenant = small_tenant(35);
+        let mut world = World::new(&tenant).await;
+        one_by_one(&mut world);
+        world.options.keep_after = Duration::ZERO;
+        backup_dropped_at_content(&world, contents).await;
+        tenant.change(&ChangeSpec {
+            seed: contents,
+            amount: 80,
+        });
+        assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
+        assert_same(
+            &world.state().await,
+            &uninterrupted(&tenant).await.state().await,
+        );
+    }
 }
 
 #[tokio::test]

@@ -22,3 +22,4 @@ mod same_as_full;
 mod support;
 mod true_bytes;
 mod wire;
+mod workers;

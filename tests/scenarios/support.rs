@@ -47,6 +47,11 @@ pub(crate) fn client(tenant: &Tenant) -> GraphClient {
             service.handle(request).await
         }
     }));
+    client_over(tenant, transport)
+}
+
+/// Returns a client for the tenant that retries nothing, over a transport of the caller's.
+pub(crate) fn client_over(tenant: &Tenant, transport: Arc<dyn Transport>) -> GraphClient {
     let environment = Arc::new(SystemEnvironment);
     let urls = tenant.urls();
     let (login, graph, ews) = (urls.login.as_str(), urls.graph.as_str(), urls.ews.as_str());

@@ -15,6 +15,8 @@ use crate::tally::Fate;
 pub(crate) struct Entry {
     /// The feed of the page; empty for what is decided at the end of a pass.
     pub(crate) feed: String,
+    /// Whether the page is not committed yet: nothing but records of content that came already.
+    pub(crate) is_ahead: bool,
     /// The generation, if the feed is being enumerated anew.
     pub(crate) generation: Option<[u8; 16]>,
     /// What the feed covers, if that enumeration ends with this page.
@@ -68,6 +70,7 @@ impl Entry {
     pub(crate) fn new(at: Timestamp) -> Self {
         Self {
             feed: String::new(),
+            is_ahead: false,
             generation: None,
             ended: None,
             at,
@@ -81,6 +84,7 @@ impl Entry {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder(vec![LAYOUT]);
         out.text(&self.feed);
+        out.byte(u8::from(self.is_ahead));
         out.bytes(self.generation.as_ref().map_or(&[], |id| id.as_slice()));
         encode_scope(&mut out, self.ended.as_ref());
         out.number(self.at.as_millis().cast_unsigned());
@@ -109,6 +113,11 @@ impl Entry {
             return Err(malformed());
         }
         let feed = input.text()?;
+        let is_ahead = match input.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(malformed()),
+        };
         let generation = match input.bytes()? {
             [] => None,
             id => Some(id.try_into().map_err(|_| malformed())?),
@@ -117,6 +126,7 @@ impl Entry {
         let at = Timestamp::from_millis(input.number()?.cast_signed());
         let mut entry = Self {
             feed,
+            is_ahead,
             generation,
             ended,
             ..Self::new(at)
@@ -141,7 +151,7 @@ impl Entry {
 }
 
 /// Changes whenever the layout does.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 fn encode_edit(out: &mut Encoder, edit: &Edit) {
     match edit {
@@ -373,6 +383,7 @@ mod tests {
         };
         Entry {
             feed: "inbox".into(),
+            is_ahead: true,
             generation: Some([7; 16]),
             ended: Some(Scope::Container("inbox".into())),
             at: Timestamp::from_millis(9),

@@ -31,6 +31,8 @@ pub(super) struct Node {
 struct Concurrency {
     /// As the table says.
     limit: Option<u32>,
+    /// Among how many it is divided, besides this side.
+    others: u32,
     /// By how much the service made it less, and when it last did.
     lowered: u32,
     lowered_at: Duration,
@@ -41,7 +43,7 @@ struct Concurrency {
 impl Concurrency {
     fn most(&self, now: Duration) -> Option<u32> {
         let own = self
-            .limit
+            .limit()
             .map(|limit| limit.saturating_sub(self.lowered(now)).max(limit.min(1)));
         let shared = self.shared.filter(|(_, until)| *until > now);
         let shared = shared.map(|(most, _)| most);
@@ -49,6 +51,12 @@ impl Concurrency {
             (Some(own), Some(shared)) => Some(own.min(shared)),
             (own, shared) => own.or(shared),
         }
+    }
+
+    /// Returns this side's part: never nothing of something.
+    fn limit(&self) -> Option<u32> {
+        let part = |limit: u32| (limit / self.others.saturating_add(1)).max(limit.min(1));
+        self.limit.map(part)
     }
 
     /// One comes back for every two minutes without a refusal.
@@ -59,7 +67,7 @@ impl Concurrency {
     }
 
     fn lower(&mut self, now: Duration) {
-        let most = self.limit.unwrap_or(1).saturating_sub(1);
+        let most = self.limit().unwrap_or(1).saturating_sub(1);
         self.lowered = self.lowered(now).saturating_add(1).min(most);
         self.lowered_at = now;
     }
@@ -125,6 +133,14 @@ impl Node {
         Some((cause, paused.max(full)))
     }
 
+    /// Leaves only a part of what the node holds to this side.
+    pub(super) fn set_sharers(&mut self, sharers: u32) {
+        self.concurrency.others = sharers.saturating_sub(1);
+        for (_, window, _) in &mut self.windows {
+            window.set_sharers(sharers);
+        }
+    }
+
     /// Counts promises, here or below.
     pub(super) fn promise(&mut self, more: i64) {
         self.promised = added(self.promised, more);
@@ -188,7 +204,7 @@ impl Node {
         };
         let reset = feedback.reset.unwrap_or(window.period());
         if let Some(left) = feedback.remaining {
-            window.agree(now, window.limit().saturating_sub(left), reset);
+            window.agree(now, window.limit().saturating_sub(window.part(left)), reset);
         } else if let Some(percent) = feedback.used_percent {
             let used = window.limit().saturating_mul(u64::from(percent)) / 100;
             window.agree(now, used, reset);
@@ -224,6 +240,7 @@ impl Node {
 
     /// Returns how many of the places under way a charge takes: a batch never more than there are.
     fn places(&self, charge: &Charge) -> u32 {
+        // Of the whole limit: what a request took when it began, it must give back.
         let most = self.concurrency.limit.unwrap_or(u32::MAX).max(1);
         charge.requests().min(most)
     }
@@ -260,7 +277,7 @@ impl Node {
 
     /// Returns how many the table lets go at once, if that many or fewer are under way.
     pub(super) fn kept_concurrency(&self) -> Option<u32> {
-        let limit = self.concurrency.limit?;
+        let limit = self.concurrency.limit()?;
         (self.under_way <= limit).then_some(limit)
     }
 

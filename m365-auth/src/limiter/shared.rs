@@ -110,6 +110,13 @@ impl SharedLimiter {
         self.advance();
     }
 
+    /// Divides the limits of nodes whose paths have at most `depth` names among `sharers`, of whom
+    /// this limiter is one.
+    pub fn set_share(&self, sharers: u32, depth: usize) {
+        self.lock().limiter.set_share(sharers, depth);
+        self.advance();
+    }
+
     /// Calls with the limiter and its time; nothing is sent.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Limiter, Duration) -> T) -> T {
         let now = self.now();

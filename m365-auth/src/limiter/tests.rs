@@ -367,6 +367,45 @@ fn what_holds_for_all_can_be_set_at_any_time() {
     limiter.admit(millis(0), &charge("b")).unwrap();
 }
 
+#[test]
+fn what_is_divided_ends_where_a_resource_begins_and_can_be_taken_back() {
+    let mut limiter = Limiter::new(table(4, 8, millis(640)));
+    limiter.set_share(4, 1);
+    let sent = |limiter: &mut Limiter| {
+        let admitted = (0..20).take_while(|_| limiter.admit(millis(0), &mailbox(1)).is_ok());
+        admitted.count()
+    };
+    // A quarter of the sixteen requests of the app, and all four places of the mailbox.
+    assert_eq!(sent(&mut limiter), 4);
+    limiter.set_share(1, 1);
+    assert_eq!(sent(&mut limiter), 0, "the places are still taken");
+    for _ in 0..4 {
+        limiter.release(millis(0), &mailbox(1), Feedback::default());
+    }
+    assert_eq!(sent(&mut limiter), 4);
+    let mut limiter = Limiter::new(table(4, 8, millis(640)));
+    limiter.set_share(4, 2);
+    assert_eq!(sent(&mut limiter), 1, "a quarter of the places");
+}
+
+#[test]
+fn what_the_service_says_is_left_is_left_to_all_who_share() {
+    let units = Limits::none().with_window(Unit::Units, 100, millis(64_000));
+    let mut limiter = Limiter::new(LimitTable::new().with(["a"], units));
+    limiter.set_share(2, 1);
+    let charge = Charge::at(["a"]).with_units(1);
+    limiter.admit(millis(0), &charge).unwrap();
+    let heard = Feedback {
+        limit: Some(200),
+        remaining: Some(40),
+        reset: Some(millis(64_000)),
+        ..Feedback::default()
+    };
+    limiter.release(millis(0), &charge, heard);
+    let more = (0..200).take_while(|_| limiter.admit(millis(0), &charge).is_ok());
+    assert_eq!(more.count(), 20);
+}
+
 fn mailbox_of(above: &str, number: u32) -> Charge {
     Charge::at([above.to_owned(), format!("m{number}")])
 }
@@ -450,6 +489,36 @@ proptest! {
                 // A charge beyond the whole window goes through alone.
                 prop_assert!(units <= (amount * 3).max(largest.unwrap_or(0)));
             }
+        }
+    }
+
+    #[test]
+    fn those_who_share_a_limit_do_not_exceed_it_together(
+        steps in proptest::collection::vec((0u64..40, 0usize..5, any::<bool>()), 1..200),
+        sharers in 1usize..5, concurrency in 5u32..9, amount in 5u64..12, period in 1u64..300
+    ) {
+        let period = millis(period);
+        let mut limiters = vec![Limiter::new(table(concurrency, amount, period)); sharers];
+        for limiter in &mut limiters {
+            limiter.set_share(u32::try_from(sharers).unwrap(), 2);
+        }
+        let (mut now, mut sent) = (Duration::ZERO, Vec::new());
+        let mut under_way: VecDeque<usize> = VecDeque::new();
+        for (pass, who, end) in steps {
+            now += millis(pass);
+            if end && let Some(who) = under_way.pop_front() {
+                limiters[who].release(now, &mailbox(0), Feedback::default());
+            }
+            let who = who % sharers;
+            if limiters[who].admit(now, &mailbox(0)).is_ok() {
+                sent.push(now);
+                under_way.push_back(who);
+            }
+            prop_assert!(under_way.len() <= concurrency as usize);
+        }
+        for from in &sent {
+            let within = sent.iter().filter(|time| *time >= from && **time < *from + period);
+            prop_assert!(within.count() as u64 <= amount);
         }
     }
 

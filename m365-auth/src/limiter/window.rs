@@ -10,7 +10,9 @@ use std::time::Duration;
 /// than the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Window {
-    limit: u64,
+    /// What holds for all who share the window, and among how many it is divided.
+    whole: u64,
+    sharers: u32,
     period: Duration,
     slot: Duration,
     /// When amounts leave, the first first.
@@ -21,7 +23,8 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(limit: u64, period: Duration) -> Self {
         Self {
-            limit,
+            whole: limit,
+            sharers: 1,
             period,
             slot: (period / SLOTS).max(Duration::from_millis(1)),
             held: VecDeque::new(),
@@ -63,19 +66,30 @@ impl Window {
     /// budget is a window of a day or more.
     fn open_to(&self, percent: u8) -> u64 {
         if self.period < DAY {
-            return self.limit;
+            return self.limit();
         }
         let left = u64::from(100 - percent.min(100));
-        self.limit / 100 * left + self.limit % 100 * left / 100
+        self.limit() / 100 * left + self.limit() % 100 * left / 100
     }
 
     /// Replaces the limit; what went through stays counted.
     pub(super) fn set_limit(&mut self, limit: u64) {
-        self.limit = limit;
+        self.whole = limit;
     }
 
+    /// Leaves only a part of the limit to this side.
+    pub(super) fn set_sharers(&mut self, sharers: u32) {
+        self.sharers = sharers.max(1);
+    }
+
+    /// Returns this side's part of the limit: never nothing of something.
     pub(super) fn limit(&self) -> u64 {
-        self.limit
+        self.part(self.whole).max(self.whole.min(1))
+    }
+
+    /// Returns this side's part of what all share.
+    pub(super) fn part(&self, whole: u64) -> u64 {
+        whole / u64::from(self.sharers)
     }
 
     pub(super) fn period(&self) -> Duration {

@@ -5,7 +5,11 @@
 //!
 //! ```text
 //! cargo run --release -p m365-simulator --example time_to_bound -- [--users N] [--mean N]
+//! cargo run --release -p m365-simulator --example time_to_bound -- --metadata [--users N] [--mean N]
 //! ```
+//!
+//! The second form reads metadata that is made on demand, without content: it shows what the engine
+//! itself needs for 100,000 users, or for a million items.
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
@@ -14,7 +18,9 @@
     reason = "a command line program that measures itself"
 )]
 
+mod alone;
 mod bound;
+mod metadata;
 mod shape;
 mod world;
 
@@ -77,8 +83,13 @@ const TROUBLED: Troubles = Troubles {
 fn main() {
     let mut users = vec![25, 2_000];
     let mut mean = 500.0;
+    let mut alone = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
+        if name == "--metadata" {
+            alone = true;
+            continue;
+        }
         let value = arguments.next().unwrap_or_default();
         match name.as_str() {
             "--users" => users = value.parse().map(|number| vec![number]).unwrap_or(users),
@@ -87,8 +98,45 @@ fn main() {
         }
     }
     for users in users {
-        table(users, mean);
+        match alone {
+            true => metadata_alone(users, mean),
+            false => table(users, mean),
+        }
     }
+}
+
+/// Reads a tenant without content twice: for the first time, and when nothing has changed.
+fn metadata_alone(users: usize, mean: f64) {
+    let sizes = std::sync::Arc::new(metadata::Sizes(shape::sizes(users, mean)));
+    let items: u64 = sizes.0.iter().sum();
+    println!(
+        "\n{users} users, {items} messages without content, the largest mailbox {}",
+        sizes.0.iter().max().copied().unwrap_or_default()
+    );
+    println!(
+        "\n| run | seen | requests | time | 512 at once, at least | CPU | CPU / million items | answers | peak memory |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    let folder = tempfile::tempdir().expect("a folder");
+    on_virtual_time(async {
+        let store = alone::store(folder.path()).await;
+        for name in ["first", "nothing changed"] {
+            let run = Box::pin(alone::run(&store, folder.path(), &sizes, LATENCY)).await;
+            let least = LATENCY.mul_f64(run.requests as f64 / 512.0);
+            println!(
+                "| {name}: {} | {} | {} | {} | {} | {:.1} s | {:.1} s | {:.1} s | {} MiB |",
+                run.report.outcome.as_str(),
+                run.report.totals.seen,
+                run.requests,
+                span(run.took),
+                span(least),
+                run.cpu.as_secs_f64(),
+                run.cpu.as_secs_f64() * 1e6 / items as f64,
+                run.answers.as_secs_f64(),
+                run.peak_mib,
+            );
+        }
+    });
 }
 
 /// Plays all strategies on one tenant, each on a thread of its own but never more than two at once.

@@ -1,0 +1,166 @@
+//! Ahead: content that came for a page which is not committed yet.
+//!
+//! It belongs to no state. A record counts only when its page is shown again with the same change
+//! key and is committed: what was deleted meanwhile is not shown again, and so is never kept.
+
+use std::collections::{BTreeSet, HashMap};
+
+use backup_store::PackId;
+use backup_store::catalog::{Item, ItemState};
+
+use crate::journal::{Edit, Entry};
+use crate::source::SeenItem;
+
+/// What came ahead, by feed.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead(HashMap<String, OfFeed>);
+
+#[derive(Debug, Default)]
+struct OfFeed {
+    /// Records that an interrupted run kept, by item.
+    kept: HashMap<String, Edit>,
+    /// What came for the page that is under way now.
+    arrived: Vec<Edit>,
+    /// The packs that hold the content of both.
+    packs: BTreeSet<PackId>,
+}
+
+impl Ahead {
+    /// Takes over what the journal kept of a page.
+    pub(super) fn restore(&mut self, entry: &Entry) {
+        let feed = self.0.entry(entry.feed.clone()).or_default();
+        feed.packs.extend(&entry.packs);
+        for edit in &entry.edits {
+            if let Edit::Put { item, .. } = edit {
+                feed.kept.insert(item.key.id.clone(), edit.clone());
+            }
+        }
+    }
+
+    /// Forgets a feed: a page of it was committed.
+    pub(super) fn end(&mut self, feed: &str) {
+        self.0.remove(feed);
+    }
+
+    /// Begins a page of a feed: what came for an earlier one that failed does not count for it.
+    pub(crate) fn begin_page(&mut self, feed: &str) {
+        if let Some(feed) = self.0.get_mut(feed) {
+            feed.arrived.clear();
+        }
+    }
+
+    /// Takes the record of an item that was kept, if it is of the very state that is shown.
+    pub(crate) fn take_kept(&mut self, feed: &str, seen: &SeenItem) -> Option<Edit> {
+        let kept = self.0.get_mut(feed)?.kept.remove(&seen.id)?;
+        let holds = |item: &Item| {
+            item.change_key == seen.change_key
+                && item.key.container == seen.container
+                && item.key.created == seen.created
+                && !seen.draft
+        };
+        matches!(&kept, Edit::Put { item, .. } if holds(item)).then_some(kept)
+    }
+
+    /// Takes note of what came for the page of a feed that is under way, and makes the entry that
+    /// keeps it, if any of it is worth that; its packs are still to be added.
+    pub(crate) fn arrived(&mut self, mut entry: Entry, edits: Vec<Edit>) -> Option<Entry> {
+        entry.is_ahead = true;
+        entry.edits = edits.iter().filter(|edit| is_kept(edit)).cloned().collect();
+        let feed = self.0.entry(entry.feed.clone()).or_default();
+        feed.arrived.extend(edits);
+        (!entry.edits.is_empty()).then_some(entry)
+    }
+
+    /// Takes what has come for the page of a feed so far.
+    pub(crate) fn take_arrived(&mut self, feed: &str) -> Vec<Edit> {
+        let feed = self.0.get_mut(feed);
+        feed.map(|feed| std::mem::take(&mut feed.arrived))
+            .unwrap_or_default()
+    }
+
+    /// Adds to the packs that a page of a feed needs, and returns all of them: content that took
+    /// long to come may lie in those of an earlier commit.
+    pub(crate) fn packs_of_page(&mut self, feed: &str, packs: Vec<PackId>) -> Vec<PackId> {
+        match self.0.get_mut(feed) {
+            Some(feed) => {
+                feed.packs.extend(packs);
+                feed.packs.iter().copied().collect()
+            }
+            None => packs,
+        }
+    }
+}
+
+/// A draft may change under the same key, and what could not be stored is asked for again.
+fn is_kept(edit: &Edit) -> bool {
+    matches!(edit, Edit::Put { item, .. } if item.state == ItemState::Stored && !item.draft)
+}
+
+#[cfg(test)]
+mod tests {
+    use backup_store::Timestamp;
+
+    use super::*;
+    use crate::change::tests::{item, seen};
+    use crate::tally::Fate;
+
+    fn kept(edits: Vec<Edit>) -> Ahead {
+        let mut entry = Entry::new(Timestamp::from_millis(1));
+        entry.feed = "a".into();
+        entry.is_ahead = true;
+        entry.packs = vec![PackId::from_bytes([1; 16])];
+        entry.edits = edits;
+        let mut ahead = Ahead::default();
+        ahead.restore(&entry);
+        ahead
+    }
+
+    fn put(item: Item) -> Edit {
+        Edit::Put {
+            item: Box::new(item),
+            fate: Fate::Stored,
+            note: None,
+            fetched: 1,
+        }
+    }
+
+    #[test]
+    fn a_draft_and_what_was_not_stored_are_not_kept() {
+        assert!(is_kept(&put(item("a", "1", "k"))));
+        let mut draft = item("a", "1", "k");
+        draft.draft = true;
+        assert!(!is_kept(&put(draft)));
+        let mut skipped = item("a", "1", "k");
+        skipped.state = ItemState::Skipped {
+            reason: "none".into(),
+        };
+        assert!(!is_kept(&put(skipped)));
+        assert!(!is_kept(&Edit::Delete { id: "1".into() }));
+    }
+
+    #[test]
+    fn a_record_counts_only_for_the_very_state_that_is_shown_and_once() {
+        let taken = |shown: &SeenItem| {
+            let mut ahead = kept(vec![put(item("a", "1", "k"))]);
+            let first = ahead.take_kept("a", shown).is_some();
+            (first, ahead.take_kept("a", shown).is_some())
+        };
+        assert_eq!(taken(&seen("a", "1", "k")), (true, false));
+        assert_eq!(taken(&seen("a", "1", "k2")), (false, false));
+        assert_eq!(taken(&seen("b", "1", "k")), (false, false));
+        let mut draft = seen("a", "1", "k");
+        draft.draft = true;
+        assert_eq!(taken(&draft), (false, false));
+    }
+
+    #[test]
+    fn a_page_needs_the_packs_of_all_its_parts_and_a_commit_forgets_them() {
+        let mut ahead = kept(vec![put(item("a", "1", "k"))]);
+        let second = PackId::from_bytes([2; 16]);
+        let both = vec![PackId::from_bytes([1; 16]), second];
+        assert_eq!(ahead.packs_of_page("a", vec![second]), both);
+        ahead.end("a");
+        assert_eq!(ahead.packs_of_page("a", vec![second]), vec![second]);
+        assert!(ahead.take_kept("a", &seen("a", "1", "k")).is_none());
+    }
+}
