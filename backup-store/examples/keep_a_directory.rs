@@ -56,8 +56,15 @@ const EDITS: usize = 10_000;
 /// The container that stands for the directory itself.
 const TOP: &str = ".";
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    // The system's allocator keeps what was freed, thread by thread: few threads, little memory.
+    let threads = std::thread::available_parallelism()?.get();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.max_blocking_threads(threads + 1);
+    runtime.enable_all().build()?.block_on(run())
+}
+
+async fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {

@@ -53,9 +53,17 @@ const LOOKUPS: u64 = 20_000;
 /// Chunks that are looked up together.
 const AT_ONCE: usize = 50;
 
-#[tokio::main]
-async fn main() -> Outcome<()> {
-    let mut arguments = std::env::args().skip(1);
+fn main() -> Outcome<()> {
+    // The system's allocator keeps what was freed, thread by thread: few threads, little memory.
+    let threads = std::thread::available_parallelism()?.get();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.max_blocking_threads(threads + 1);
+    let arguments = std::env::args().skip(1).collect();
+    runtime.enable_all().build()?.block_on(run(arguments))
+}
+
+async fn run(arguments: Vec<String>) -> Outcome<()> {
+    let mut arguments = arguments.into_iter();
     let what = arguments.next().unwrap_or_else(|| "index".to_owned());
     let usual = match what.as_str() {
         "files" => 1_000_000,
@@ -69,6 +77,7 @@ async fn main() -> Outcome<()> {
         "index" => index(count, &directory).await,
         "tree" => tree(count, &directory).await,
         "prune" => prune::prune(count, &directory).await,
+        "prune-built" => prune::prune_built(&directory).await,
         "files" => files::files(count, &directory).await,
         other => Err(format!("{other}: neither index, tree, prune nor files").into()),
     }

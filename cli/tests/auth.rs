@@ -182,7 +182,10 @@ fn what_cannot_be_reached_is_named() {
 }
 
 /// Starts a sign-in, and returns the program with the first object that it printed.
-fn begin(world: &World, how: &str) -> (Child, BufReader<std::process::ChildStdout>, Value) {
+pub(crate) fn begin(
+    world: &World,
+    how: &str,
+) -> (Child, BufReader<std::process::ChildStdout>, Value) {
     let mut command = world.command(&["auth", "login", "--json", "--how", how]);
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut program = piped.stderr(Stdio::piped()).spawn().unwrap();
@@ -193,7 +196,10 @@ fn begin(world: &World, how: &str) -> (Child, BufReader<std::process::ChildStdou
     (program, out, object)
 }
 
-fn end(mut program: Child, mut out: BufReader<std::process::ChildStdout>) -> (i32, String) {
+pub(crate) fn end(
+    mut program: Child,
+    mut out: BufReader<std::process::ChildStdout>,
+) -> (i32, String) {
     let mut text = String::new();
     out.read_to_string(&mut text).unwrap();
     let mut error = String::new();

@@ -83,7 +83,8 @@ impl World {
             "name = 'test'\nstore = 'store'\nstate = 'state'\n\
              passphrase = {{ file = 'passphrase' }}\n\n\
              [tenant]\nid = '{}'\nclient-id = '{}'\n{proof}\n\
-             cloud = {{ login = '{}', graph = '{}', ews = '{}' }}\n\n{tables}\n",
+             cloud = {{ login = '{}', graph = '{}', ews = '{}', sharepoint = ['127.0.0.1'] }}\n\n\
+             {tables}\n",
             app.tenant_id, app.client_id, urls.login, urls.graph, urls.ews,
         );
         fs::write(self.path("set.toml"), text).unwrap();

@@ -1,23 +1,26 @@
 //! Secrets planted everywhere; no log, error, `Debug`, panic or recording shows one.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod common;
 
 use std::error::Error as StdError;
 use std::fmt::{Debug, Write as _};
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use common::{Clock, answer, service};
 use http::{Request, Response};
 use m365_auth::{
-    AuthorizationOptions, AuthorizedTransport, Body, CachedTokenProvider, CallbackAnswer,
-    CallbackAssertion, Certificate, Cloud, CountingTransport, Credential, Error, KeptTokenProvider,
-    ManagedIdentity, ManagedIdentityEndpoint, ManagedIdentityName, MemoryTokenStore, OriginPolicy,
-    Recording, RecordingTransport, ReplayTransport, SealedTokenFile, Secret, SignIn, TokenClient,
-    TokenProvider, TokenStore, Transport, UserTokenProvider,
+    AuthorizationOptions, AuthorizedTransport, BasicCredential, Body, CachedTokenProvider,
+    CallbackAnswer, CallbackAssertion, Certificate, Cloud, CountingTransport, Credential, Error,
+    KeptTokenProvider, ManagedIdentity, ManagedIdentityEndpoint, ManagedIdentityName,
+    MemoryTokenStore, OriginPolicy, Recording, RecordingTransport, ReplayTransport,
+    SealedTokenFile, Secret, SignIn, TokenClient, TokenProvider, TokenStore, Transport,
+    UserTokenProvider,
 };
 use url::Url;
 
@@ -218,8 +221,17 @@ async fn applications(transport: &Arc<dyn Transport>, clock: &Arc<Clock>, out: &
         let source = CallbackAssertion::new(|| async { Ok(Secret::new(CANARY)) });
         Credential::federated(Arc::new(source))
     };
+    let certified = || {
+        let certificate = Certificate::from_pem(key_pair().as_bytes()).unwrap();
+        Credential::certificate(certificate)
+    };
     for tenant in ["good", "bad", "html"] {
-        for credential in [Credential::secret(CANARY), federated()] {
+        let mut credentials = vec![Credential::secret(CANARY), federated()];
+        // What a refusal says is told unless it repeats what was sent: no canary is, here.
+        if tenant != "bad" {
+            credentials.push(certified());
+        }
+        for credential in credentials {
             out.show(&credential);
             let client = TokenClient::new(
                 Arc::clone(transport),
@@ -265,6 +277,16 @@ async fn applications(transport: &Arc<dyn Transport>, clock: &Arc<Clock>, out: &
             out.show(&door);
         }
     }
+    let mail = Url::parse("https://mail.contoso.example/EWS/Exchange.asmx").unwrap();
+    let password = BasicCredential::new(CANARY, &CANARY.into()).unwrap();
+    out.show(&password);
+    let policy = OriginPolicy::new([&mail]).unwrap();
+    let door = AuthorizedTransport::with_password(Arc::clone(transport), password, policy);
+    let door = door.unwrap();
+    out.show(&door);
+    out.fail(door.send(ask("POST", mail.as_str())).await.map(status));
+    out.fail(BasicCredential::new(CANARY, &format!("{CANARY}\n").into()));
+    out.fail(BasicCredential::new(&format!("{CANARY}:"), &CANARY.into()));
     let endpoint = ManagedIdentityEndpoint::AppService {
         url: Url::parse(&format!("https://localhost/{CANARY}/token")).unwrap(),
         header: Secret::new(CANARY),
@@ -287,6 +309,32 @@ async fn applications(transport: &Arc<dyn Transport>, clock: &Arc<Clock>, out: &
     out.show(&file);
     std::fs::write(folder.path().join("t"), format!("M365TOK1{CANARY}")).unwrap();
     out.fail(file.load(CANARY).await);
+}
+
+/// A certificate with its key, both PEM, made once.
+fn key_pair() -> &'static str {
+    static MADE: OnceLock<String> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let made = m365_simulator::server::tls::Credential::generate().unwrap();
+        made.certificate + &made.key
+    })
+}
+
+/// Everything that may be in no output: what was planted, the key, and what was signed with it.
+fn secrets(seen: &[Request<Bytes>]) -> Vec<String> {
+    let mut secrets = vec![CANARY.to_owned()];
+    let (_, key) = key_pair().split_once("PRIVATE KEY").unwrap();
+    secrets.push(key.lines().nth(1).unwrap().to_owned());
+    for request in seen {
+        let form = String::from_utf8_lossy(request.body()).into_owned();
+        let assertion = form
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("client_assertion="));
+        secrets.extend(assertion.filter(|text| text.len() > 100).map(str::to_owned));
+    }
+    // What a name and a password become in a header.
+    secrets.push(STANDARD.encode(format!("{CANARY}:{CANARY}")));
+    secrets
 }
 
 #[test]
@@ -334,12 +382,18 @@ fn no_output_shows_a_secret() {
     );
     assert!(log.contains("answered") && log.len() > 10_000);
     assert!(recording.contains("client_secret=") && traffic.requests > 50);
-    for (name, text) in [
+    let secrets = secrets(&seen.lock().unwrap());
+    assert!(secrets.len() > 3, "assertions were signed");
+    let outputs = [
         ("log", &log),
         ("output", &out.text),
         ("recording", &recording),
-    ] {
-        if let Some(place) = text.find(CANARY) {
+    ];
+    let pairs = outputs
+        .iter()
+        .flat_map(|output| secrets.iter().map(move |secret| (output, secret)));
+    for ((name, text), secret) in pairs {
+        if let Some(place) = text.find(secret) {
             let from = text.floor_char_boundary(place.saturating_sub(300));
             let until = text.ceil_char_boundary((place + 100).min(text.len()));
             panic!("the {name} shows a secret: …{}…", &text[from..until]);
@@ -347,11 +401,70 @@ fn no_output_shows_a_secret() {
     }
 }
 
+/// Speaks to the simulated tenant as in the worldwide cloud: by a proxy that takes a password, over
+/// TLS, with a secret, a token of each audience, and a password for Exchange.
+#[cfg(feature = "reqwest")]
+async fn speak(server: &m365_simulator::Server, ca: String) -> Vec<String> {
+    use m365_auth::{Proxy, ReqwestTransport, TransportOptions};
+
+    let (tenant, app) = (server.tenant(), server.tenant().app());
+    let cloud = Cloud::global();
+    let mut options = TransportOptions::default();
+    options.extra_roots_pem.push(ca.into_bytes());
+    options.proxy = Proxy::Server {
+        url: format!("http://{}", server.proxy().unwrap()),
+        credentials: Some(("u".to_owned(), CANARY.into())),
+        bypass: Vec::new(),
+    };
+    let transport: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(&options).unwrap());
+    let client = TokenClient::client_secret(
+        transport.clone(),
+        &cloud,
+        "contoso.example",
+        &app.client_id,
+        app.client_secret.as_str().into(),
+        Arc::new(m365_auth::SystemEnvironment),
+    );
+    let client = Arc::new(client.unwrap());
+    let site = Url::parse("https://contoso.sharepoint.com").unwrap();
+    let audiences = [
+        (cloud.graph_audience(), cloud.graph.clone()),
+        (cloud.ews_audience(), cloud.ews.clone()),
+        (cloud.sharepoint_audience(&site).unwrap(), site),
+    ];
+    for (audience, origin) in audiences {
+        let policy = OriginPolicy::new([&origin]).unwrap();
+        let door = AuthorizedTransport::new(transport.clone(), client.clone(), audience, policy);
+        let url = origin.join(&format!("/v1.0/users/{CANARY}?$search={CANARY}"));
+        let request = Request::get(url.unwrap().as_str()).body(Body::empty());
+        let status = door.send(request.unwrap()).await.unwrap().status();
+        assert!(status.is_client_error(), "{origin}: {status}");
+    }
+    let user = tenant.users()[0].principal_name.clone();
+    tenant.take_ews_passwords(&user);
+    let password = tenant.password(&user).unwrap();
+    let credential = BasicCredential::new(&user, &password.as_str().into()).unwrap();
+    let policy = OriginPolicy::new([&cloud.ews]).unwrap();
+    let door = AuthorizedTransport::with_password(transport, credential, policy).unwrap();
+    let request = Request::post(cloud.ews.as_str()).body(CANARY.into());
+    assert_eq!(
+        door.send(request.unwrap()).await.unwrap().status(),
+        500,
+        "no soap"
+    );
+    let mut secrets = tenant.secrets_given();
+    assert!(secrets.len() >= 3, "a token for each audience");
+    let pairs = [format!("u:{CANARY}"), format!("{user}:{password}")];
+    secrets.extend(pairs.map(|pair| STANDARD.encode(pair)));
+    secrets.extend([app.client_secret, password, CANARY.to_owned()]);
+    secrets
+}
+
 #[cfg(feature = "reqwest")]
 #[test]
 fn the_network_stack_logs_no_secret_either() {
-    use m365_auth::{Proxy, ReqwestTransport, TransportOptions};
-    use m365_simulator::{Server, Tenant};
+    use m365_simulator::server::tls::Identity;
+    use m365_simulator::{Server, Tenant, TenantSpec};
 
     let log = Log::default();
     let writer = log.clone();
@@ -366,40 +479,26 @@ fn the_network_stack_logs_no_secret_either() {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let server = Server::start(Tenant::empty(1)).await.unwrap();
-            let (urls, app) = (server.urls().clone(), server.tenant().app());
-            let cloud = Cloud::from_urls("local", urls.login, urls.graph, urls.ews).unwrap();
-            let mut options = TransportOptions::default();
-            options.proxy = Proxy::Direct;
-            let transport: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(&options).unwrap());
-            let client = TokenClient::client_secret(
-                transport.clone(),
-                &cloud,
-                "contoso.example",
-                &app.client_id,
-                app.client_secret.as_str().into(),
-                Arc::new(m365_auth::SystemEnvironment),
-            );
-            let client = Arc::new(client.unwrap());
-            let token = client.token(&cloud.graph_audience()).await.unwrap();
-            let policy = OriginPolicy::new([&cloud.graph]).unwrap();
-            let door = AuthorizedTransport::new(transport, client, cloud.graph_audience(), policy);
-            let url = cloud
-                .graph
-                .join(&format!("v1.0/users/{CANARY}?$search={CANARY}"))
-                .unwrap();
-            let request = Request::get(url.as_str()).body(Body::empty()).unwrap();
-            assert_eq!(
-                door.send(request).await.unwrap().status(),
-                400,
-                "the option is not supported"
-            );
-            let token = token.secret().expose().to_owned();
-            [app.client_secret, token, CANARY.to_owned()]
+            let identity = Identity::generate().unwrap();
+            let spec = TenantSpec {
+                users: 1,
+                messages_per_user: 1,
+                files_per_user: 0,
+                logical_bytes: 10_000,
+                ..TenantSpec::default()
+            };
+            let tenant = Tenant::generate(spec).unwrap();
+            let server = Server::start_tls(tenant, &identity).await.unwrap();
+            speak(&server, identity.ca_pem().to_owned()).await
         })
     });
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("answered"), "{log}");
+    println!(
+        "{} secrets, {} bytes of log searched",
+        secrets.len(),
+        log.len()
+    );
     for secret in secrets {
         let place = log.find(&secret);
         assert_eq!(

@@ -87,11 +87,27 @@ where
     Ok(T::deserialize(value).unwrap_or_default())
 }
 
-/// Declares a typed view of a JSON object: `id`, then optional members read leniently.
+/// Declares a typed view of a JSON object: `id` where it has one, then optional members read
+/// leniently; `times` stands for when it was made and changed last.
 macro_rules! view {
     (
         $(#[$meta:meta])*
-        pub struct $name:ident {
+        pub struct $name:ident with $id:ident, times { $($fields:tt)* }
+    ) => {
+        crate::entity::view! {
+            $(#[$meta])*
+            pub struct $name with $id {
+                $($fields)*
+                /// When it was made.
+                created_date_time: Option<String> = "createdDateTime",
+                /// When it was changed last.
+                last_modified_date_time: Option<String> = "lastModifiedDateTime",
+            }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident $(with $id:ident)? {
             $( $(#[$field_meta:meta])* $field:ident : $type:ty = $json:literal ),* $(,)?
         }
     ) => {
@@ -100,24 +116,9 @@ macro_rules! view {
         #[non_exhaustive]
         pub struct $name {
             $(
-                $(#[$field_meta])*
-                #[serde(default, rename = $json, deserialize_with = "crate::entity::lenient")]
-                pub $field: $type,
-            )*
-        }
-    };
-    (
-        $(#[$meta:meta])*
-        pub struct $name:ident with id {
-            $( $(#[$field_meta:meta])* $field:ident : $type:ty = $json:literal ),* $(,)?
-        }
-    ) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-        #[non_exhaustive]
-        pub struct $name {
-            /// The id, opaque and case-sensitive.
-            pub id: String,
+                /// The id, opaque and case-sensitive.
+                pub $id: String,
+            )?
             $(
                 $(#[$field_meta])*
                 #[serde(default, rename = $json, deserialize_with = "crate::entity::lenient")]

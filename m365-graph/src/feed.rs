@@ -93,10 +93,7 @@ impl<T: DeserializeOwned> Feed<T> {
     /// *Errors*: [`CursorReset`](crate::ErrorKind::CursorReset) when the feed must begin anew.
     pub async fn page(&self, from: Option<&DeltaLink>) -> Result<DeltaPage<T>> {
         let about = self.first.about();
-        let call = match from {
-            None => self.first.clone(),
-            Some(link) => self.first.following(link.url()),
-        };
+        let call = self.first.or_following(from.map(DeltaLink::url));
         let answer = self.client.json(call).await?;
         page::delta(answer, self.removed, &|link| self.client.check(link))
             .map_err(|error| error.about(about))
@@ -150,10 +147,7 @@ impl<T: DeserializeOwned> Listing<T> {
     /// Reads one page: the first, or the one that a link points to.
     pub async fn page(&self, next: Option<&PageLink>) -> Result<Page<T>> {
         let about = self.first.about();
-        let call = match next {
-            None => self.first.clone(),
-            Some(link) => self.first.following(link.url()),
-        };
+        let call = self.first.or_following(next.map(PageLink::url));
         page::list(self.client.json(call).await?, &|link| {
             self.client.check(link)
         })

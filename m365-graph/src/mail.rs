@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Call, GraphClient, Repeat, segment};
 use crate::entity::Entity;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Node;
 use crate::page::{self, DeltaLink, DeltaPage, Page, PageLink};
 
@@ -199,14 +199,22 @@ impl Mail {
     /// Reads the MIME form of a message, streamed, byte for byte as the service makes it.
     ///
     /// *Errors*: [`ItemCorrupt`](crate::ErrorKind::ItemCorrupt) when the service cannot make it;
-    /// errors in the body are those of the transport.
+    /// [`Malformed`](crate::ErrorKind::Malformed) when a page of HTML or JSON comes in its place, as
+    /// gateways send them; errors in the body are those of the transport.
     pub async fn mime(&self, id: &str) -> Result<Body> {
         let path = [segment("messages"), id.into(), segment("$value")];
         let call = self
             .get("the MIME of the message")?
             .path(&path)?
             .header(ACCEPT, "*/*")?;
-        Ok(self.client.stream(call).await?.body)
+        let answer = self.client.stream(call).await?;
+        let kind = answer.header("content-type").unwrap_or_default();
+        let kind = kind.trim_start().to_ascii_lowercase();
+        if NEVER_MIME.iter().any(|never| kind.starts_with(never)) {
+            let message = "the MIME of the message: the answer is of another type";
+            return Err(Error::new(ErrorKind::Malformed, message));
+        }
+        Ok(answer.body)
     }
 
     /// Creates a message in a folder.
@@ -279,6 +287,8 @@ fn page_size(count: u32) -> String {
     format!("odata.maxpagesize={count}")
 }
 
+/// What the service never calls the MIME of a message; there is no hash by which to find out later.
+const NEVER_MIME: [&str; 2] = ["text/html", "application/json"];
 /// What a page of messages carries: all that a backup needs beside the MIME.
 const MESSAGE_PROPERTIES: &str = "id,changeKey,subject,from,sender,toRecipients,ccRecipients,\
     bccRecipients,replyTo,receivedDateTime,sentDateTime,createdDateTime,lastModifiedDateTime,\

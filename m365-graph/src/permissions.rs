@@ -166,6 +166,18 @@ const REQUIREMENTS: &[Requirement] = &[
         FOLDERS,
     ),
     need(
+        "list the folders in a mail folder",
+        "GET /users/{user-id}/mailFolders/{mailFolder-id}/childFolders",
+        READ_MAIL,
+        FOLDERS,
+    ),
+    need(
+        "list the messages of a mail folder",
+        "GET /users/{user-id}/mailFolders/{mailFolder-id}/messages",
+        READ_MAIL,
+        FOLDERS,
+    ),
+    need(
         "read a message",
         "GET /users/{user-id}/messages/{message-id}",
         READ_MAIL,
@@ -226,6 +238,18 @@ const REQUIREMENTS: &[Requirement] = &[
         FILES,
     ),
     need(
+        "find the root folder of a drive",
+        "GET /drives/{drive-id}/root",
+        READ_DRIVES,
+        FILES,
+    ),
+    need(
+        "list the files in a folder",
+        "GET /drives/{drive-id}/items/{driveItem-id}/children",
+        READ_DRIVES,
+        FILES,
+    ),
+    need(
         "read a file's entry",
         "GET /drives/{drive-id}/items/{driveItem-id}",
         READ_DRIVES,
@@ -240,6 +264,12 @@ const REQUIREMENTS: &[Requirement] = &[
     need(
         "make a folder",
         "POST /drives/{drive-id}/items/{driveItem-id}/children",
+        WRITE_DRIVES,
+        FILES_WRITING,
+    ),
+    need(
+        "write a small file",
+        "PUT /drives/{drive-id}/items/{driveItem-id}/content",
         WRITE_DRIVES,
         FILES_WRITING,
     ),

@@ -4,11 +4,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 
-/// Reads the time to wait from the headers of an answer; `now` turns a date into a duration.
+/// Reads the time to wait from the headers of an answer; `now` turns a date into a duration where
+/// the answer does not say what time it is at the service: clocks differ.
 ///
 /// *Shape*: the longer of `Retry-After` and, on a refusal, `RateLimit-Reset`.
 pub(crate) fn hint(headers: &HeaderMap, refused: bool, now: SystemTime) -> Option<Duration> {
-    let told = text(headers, "retry-after").and_then(|text| parse(text, now));
+    let there = text(headers, "date").and_then(|text| moment(text.trim()));
+    let told = text(headers, "retry-after");
+    let told = told.and_then(|text| parse(text, there.unwrap_or(now)));
     let reset = text(headers, "ratelimit-reset")
         .filter(|_| refused)
         .and_then(|text| text.trim().parse().ok())
@@ -28,8 +31,12 @@ fn parse(text: &str, now: SystemTime) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = UNIX_EPOCH.checked_add(Duration::from_secs(date(text)?))?;
-    Some(date.duration_since(now).unwrap_or_default())
+    Some(moment(text)?.duration_since(now).unwrap_or_default())
+}
+
+/// Reads a date of HTTP.
+fn moment(text: &str) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(date(text)?))
 }
 
 /// Parses the date form of HTTP, such as `Sun, 06 Nov 1994 08:49:37 GMT`, into seconds of the
@@ -105,6 +112,24 @@ mod tests {
             Some(Duration::from_secs(7))
         );
         assert_eq!(parse("soon", now), None);
+    }
+
+    #[test]
+    fn a_date_is_measured_by_the_clock_of_the_service() {
+        let mut headers = HeaderMap::new();
+        let until = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
+        headers.insert("retry-after", until);
+        let there = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:30 GMT");
+        headers.insert("date", there);
+        let right = UNIX_EPOCH + Duration::from_secs(784_111_770);
+        let hour = Duration::from_secs(3_600);
+        for now in [right, right + hour, right - hour] {
+            assert_eq!(hint(&headers, true, now), Some(Duration::from_secs(7)));
+        }
+        headers.insert("date", HeaderValue::from_static("noon"));
+        assert_eq!(hint(&headers, true, right), Some(Duration::from_secs(7)));
+        headers.remove("date");
+        assert_eq!(hint(&headers, true, right + hour), Some(Duration::ZERO));
     }
 
     #[test]

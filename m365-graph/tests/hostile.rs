@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use common::{OneToken, Reply, client, json, with};
+use common::{Reply, client, client_over, json, with};
 use futures_util::stream;
 use http::{Request, Response};
-use m365_auth::{Body, Cloud, RetryPolicy, ServiceTransport};
+use m365_auth::{Body, RetryPolicy, ServiceTransport};
 use m365_graph::{
     DeltaNext, DriveItem, Entity, ErrorKind, GraphClient, GraphOptions, UploadOptions,
 };
@@ -164,18 +164,11 @@ async fn an_answer_without_end_is_cut_at_the_limit() {
         });
         async move { Ok(Response::new(pieces)) }
     });
-    let cloud = Cloud::from_record(
-        "test",
-        "https://login.contoso.example",
-        "https://graph.contoso.example",
-        "https://ews.contoso.example/EWS/Exchange.asmx",
-    );
     let options = GraphOptions {
         max_json_bytes: 1 << 20,
         ..impatient()
     };
-    let transport = Arc::new(transport);
-    let client = GraphClient::new(transport, Arc::new(OneToken), &cloud.unwrap(), options).unwrap();
+    let client = client_over(Arc::new(transport), options);
     let error = client.user("u").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(pulled.load(Ordering::Relaxed) <= (1 << 20) + 2 * PIECE);

@@ -298,6 +298,24 @@ async fn a_deferred_upload_and_a_drifting_office_file() {
     );
 }
 
+#[tokio::test]
+async fn a_file_that_does_not_fit_is_refused_before_it_is_sent() {
+    let tenant = tenant();
+    let client = client(&tenant);
+    let drive = drive(&tenant, &client).await;
+    let root = drive.root().await.unwrap();
+    tenant.set_drive_quota(500_000);
+    tenant.reset_counters();
+    let wish = UploadOptions {
+        size: 9_000_000,
+        ..UploadOptions::default()
+    };
+    let content = Body::from(vec![7; 9_000_000]);
+    let full = drive.upload(&root.id, "full.bin", wish, content).await;
+    assert_eq!(full.unwrap_err().kind(), ErrorKind::QuotaExceeded);
+    assert_eq!(tenant.counters().billed(), 1, "nothing but the session");
+}
+
 /// Follows a feed from a link to its end; returns the ids it told, those removed marked.
 async fn told<T: serde::de::DeserializeOwned + Send>(
     feed: Feed<T>,

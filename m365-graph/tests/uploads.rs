@@ -52,17 +52,22 @@ async fn upload(
     content: Body,
     size: usize,
 ) -> (Result<Entity<DriveItem>>, common::Seen) {
+    upload_as(dated(size), replies, content).await
+}
+
+async fn upload_as(
+    wish: UploadOptions,
+    replies: Vec<Reply>,
+    content: Body,
+) -> (Result<Entity<DriveItem>>, common::Seen) {
     let options = GraphOptions {
         retry: RetryPolicy::none(),
         upload_fragment_bytes: UNIT,
         ..GraphOptions::default()
     };
     let (client, seen) = scripted_with(options, replies);
-    let result = client
-        .drive("d")
-        .upload("p", "a.bin", dated(size), content)
-        .await;
-    (result, seen)
+    let drive = client.drive("d");
+    (drive.upload("p", "a.bin", wish, content).await, seen)
 }
 
 #[tokio::test]
@@ -196,14 +201,108 @@ async fn a_lost_session_begins_anew_when_the_body_allows() {
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Transport);
 }
 
+/// What a service refuses an upload with, and what that means.
+const REFUSALS: [(u16, &str, ErrorKind); 8] = [
+    (409, "nameAlreadyExists", ErrorKind::Conflict),
+    (409, "", ErrorKind::Conflict),
+    (507, "quotaLimitReached", ErrorKind::QuotaExceeded),
+    (507, "", ErrorKind::QuotaExceeded),
+    (412, "resourceModified", ErrorKind::PreconditionFailed),
+    (423, "resourceLocked", ErrorKind::Blocked),
+    (403, "accessDenied", ErrorKind::Forbidden),
+    (413, "", ErrorKind::TooLarge),
+];
+
+fn refusal(status: u16, code: &str) -> Reply {
+    match code {
+        "" => text(status, ""),
+        code => json(status, &json!({"error": {"code": code}})),
+    }
+}
+
 #[tokio::test]
 async fn refusals_end_the_session() {
-    for (status, kind) in [(409, ErrorKind::Conflict), (507, ErrorKind::QuotaExceeded)] {
-        let replies = vec![session(), text(status, ""), text(204, "")];
-        let (result, seen) = upload(replies, streamed(&[1; 9]), 9).await;
-        assert_eq!(result.unwrap_err().kind(), kind);
-        assert_eq!(lines(&seen)[2], "DELETE /up?t=canary");
+    for (status, code, kind) in REFUSALS {
+        // With the last fragment, and with one before.
+        for (size, more) in [(9, 0), (UNIT + 9, 1)] {
+            let mut replies = vec![session()];
+            replies.extend((0..more).map(|_| expects(&["327680-"])));
+            replies.extend([refusal(status, code), text(204, "")]);
+            let (result, seen) = upload(replies, streamed(&vec![1; size]), size).await;
+            assert_eq!(result.unwrap_err().kind(), kind, "{status} {code}");
+            assert_eq!(lines(&seen)[2 + more], "DELETE /up?t=canary");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_session_that_is_refused_leaves_nothing_to_cancel() {
+    for (status, code, kind) in REFUSALS {
+        let (result, seen) = upload(vec![refusal(status, code)], streamed(&[1; 9]), 9).await;
+        assert_eq!(result.unwrap_err().kind(), kind, "{status} {code}");
+        assert_eq!(lines(&seen).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_cancellation_does_not_hide_the_first() {
+    let replies = vec![session(), refusal(507, "quotaLimitReached"), Reply::Broken];
+    let (result, _) = upload(replies, streamed(&[1; 9]), 9).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::QuotaExceeded);
+}
+
+#[tokio::test]
+async fn a_session_that_ended_in_between_begins_anew_with_the_first_byte() {
+    let content = vec![1; UNIT + 9];
+    for gone in [404, 410] {
+        let replies = vec![
+            session(),
+            expects(&["327680-"]),
+            text(gone, ""),
+            session(),
+            expects(&["327680-"]),
+            done(),
+        ];
+        let (result, seen) = upload(replies, content.clone().into(), content.len()).await;
+        assert_eq!(result.unwrap().id, "new");
+        let first = header(&seen, 4, "content-range").unwrap();
+        assert_eq!(first, "bytes 0-327679/327689");
+    }
+    // Three sessions are as many as one file gets.
+    let mut replies = Vec::new();
+    for _ in 0..3 {
+        replies.extend([session(), text(404, "")]);
+    }
+    let (result, _) = upload(replies, vec![1; 9].into(), 9).await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Transport);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_busy_is_waited_for_as_the_policy_says() {
+    let options = GraphOptions {
+        retry: RetryPolicy::standard(),
+        upload_fragment_bytes: UNIT,
+        ..GraphOptions::default()
+    };
+    let busy = common::with(503, &[("retry-after", "40")], b"");
+    let replies = vec![
+        session(),
+        text(500, ""),
+        expects(&["0-"]),
+        text(502, "<html>"),
+        expects(&["0-"]),
+        busy,
+        done(),
+    ];
+    let (client, seen) = scripted_with(options, replies);
+    let begin = tokio::time::Instant::now();
+    let content = streamed(&[1; 9]);
+    let drive = client.drive("d");
+    let made = drive.upload("p", "a.bin", dated(9), content).await;
+    assert_eq!(made.unwrap().id, "new");
+    assert_eq!(lines(&seen).len(), 7);
+    let waited = begin.elapsed().as_secs();
+    assert!(waited >= 40, "waited {waited} s");
 }
 
 #[tokio::test]
@@ -234,19 +333,12 @@ async fn deferred(
     content: Body,
     size: usize,
 ) -> (Result<Entity<DriveItem>>, common::Seen) {
-    let options = GraphOptions {
-        retry: RetryPolicy::none(),
-        upload_fragment_bytes: UNIT,
-        ..GraphOptions::default()
-    };
-    let (client, seen) = scripted_with(options, replies);
     let wish = UploadOptions {
         size: size as u64,
         defer_commit: true,
         ..UploadOptions::default()
     };
-    let drive = client.drive("d");
-    (drive.upload("p", "a.bin", wish, content).await, seen)
+    upload_as(wish, replies, content).await
 }
 
 #[tokio::test]

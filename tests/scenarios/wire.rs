@@ -2,6 +2,7 @@
 //! where the folder that holds it is at hand (`M365_CONFORMANCE_DIR`, by default `../shared`).
 
 use backup_store::catalog::Service;
+use m365_graph::requirements;
 use restore_engine::{DriveTarget, OutlookTarget};
 
 use crate::checked::Checked;
@@ -52,4 +53,19 @@ async fn what_backup_and_restore_ask_is_as_described() {
         assert!(times > 0, "{name}: {:#?}", checked.operations);
     }
     assert!(checked.requests >= 50, "only {}", checked.requests);
+    // Whoever may not do one of them is told which permission is missing.
+    let listed = |name: &str| {
+        // An item is named by its id there, however it is addressed.
+        let name = name.replace(":/{file-name}:", "");
+        requirements().iter().any(|need| need.operation == name)
+    };
+    let unlisted: Vec<&String> = checked
+        .operations
+        .keys()
+        .filter(|name| !name.contains(" {") && !listed(name))
+        .collect();
+    assert!(
+        unlisted.is_empty(),
+        "no permission is named for {unlisted:#?}"
+    );
 }

@@ -231,6 +231,8 @@ fn explain(cause: &object_store::Error) -> (ErrorKind, String) {
             ErrorKind::InvalidInput
         }
         _ if is_full(&words) => ErrorKind::StorageFull,
+        // A listing of what is not there has no kind of its own underneath.
+        _ if words.contains("404 Not Found") => ErrorKind::NotFound,
         _ => ErrorKind::Backend,
     };
     (kind, words)
@@ -302,6 +304,8 @@ mod tests {
     fn a_full_service_and_a_refusing_one_have_kinds_of_their_own() {
         let full = "Server returned non-2xx status code: 507 Insufficient Storage";
         assert_eq!(explain(&generic(full)).0, ErrorKind::StorageFull);
+        let nowhere = "Server returned non-2xx status code: 404 Not Found: NoSuchBucket";
+        assert_eq!(explain(&generic(nowhere)).0, ErrorKind::NotFound);
         let denied = object_store::Error::PermissionDenied {
             path: "x".to_owned(),
             source: "403".into(),

@@ -64,7 +64,7 @@ pub(crate) fn from_store(doing: &str, place: impl Display, error: &Error) -> Fai
         _ => (
             Exit::Failed,
             format!("cannot {doing} the store in {place}"),
-            general(error),
+            general(error).unwrap_or_else(|| elsewhere(&place, error)),
         ),
     };
     Failure::new(exit, message).because(error).next(next)
@@ -72,22 +72,53 @@ pub(crate) fn from_store(doing: &str, place: impl Display, error: &Error) -> Fai
 
 /// Explains that there is no store in `place`.
 pub(crate) fn no_store(place: impl Display, error: &Error) -> Failure {
-    Failure::new(Exit::NoStore, format!("there is no store in {place}"))
-        .because(error)
-        .next("check --store or `store` in the config, or create one: m365-backup init")
+    let failure =
+        Failure::new(Exit::NoStore, format!("there is no store in {place}")).because(error);
+    let next = match lacks_its_bucket(&failure) {
+        true => MAKE_THE_BUCKET,
+        false => "check --store or `store` in the config, or create one: m365-backup init",
+    };
+    failure.next(next)
 }
 
-fn general(error: &Error) -> &'static str {
-    let known = io_error_in(error).and_then(next_step_for_io);
-    match (known, error.kind()) {
-        (Some(next), _) => next,
-        (None, ErrorKind::PermissionDenied) => {
+fn general(error: &Error) -> Option<&'static str> {
+    io_error_in(error).and_then(next_step_for_io)
+}
+
+/// Says what to do where the operating system has nothing to say.
+fn elsewhere(place: &impl Display, error: &Error) -> &'static str {
+    let place = place.to_string();
+    let scheme = place.split_once("://").map(|(scheme, _)| scheme);
+    let failure = Failure::usage("").because(error);
+    match (scheme, error.kind()) {
+        (Some(_), _) if lacks_its_bucket(&failure) => MAKE_THE_BUCKET,
+        (Some("s3"), ErrorKind::PermissionDenied) => {
+            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do there"
+        }
+        (Some("azure"), ErrorKind::PermissionDenied) => {
+            "check AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY, or whatever else opens it"
+        }
+        (_, ErrorKind::PermissionDenied) => {
             "give the account that runs this program access to it, then try again"
         }
+        (Some(_), _) if error.is_retryable() => {
+            "check the network, and the address of the object store where the environment names one, \
+             then try again; what was committed is kept"
+        }
         (None, _) if error.is_retryable() => "try again; what was committed is kept",
-        (None, _) => "see the cause; what was committed is kept",
+        _ => "see the cause; what was committed is kept",
     }
 }
+
+/// Tells by the words of the object stores that the bucket is not there.
+fn lacks_its_bucket(failure: &Failure) -> bool {
+    ["NoSuchBucket", "ContainerNotFound"]
+        .iter()
+        .any(|code| failure.mentions(code))
+}
+
+const MAKE_THE_BUCKET: &str = "check the name of the bucket or container; this program makes none: \
+                               make it with the tools of its provider";
 
 #[cfg(test)]
 mod tests {

@@ -291,10 +291,11 @@ impl Call {
         }
     }
 
-    /// Returns the same call for a link that an answer to it gave: its address, and no other query.
-    pub(crate) fn following(&self, url: &Url) -> Self {
+    /// Returns the same call, or, for a link that an answer to it gave, that for the address of the
+    /// link and no other query.
+    pub(crate) fn or_following(&self, link: Option<&Url>) -> Self {
         Self {
-            url: url.clone(),
+            url: link.unwrap_or(&self.url).clone(),
             ..self.clone()
         }
     }

@@ -1,4 +1,8 @@
 //! Uploads: one request for an empty or small file, a session of fragments otherwise.
+//!
+//! A name that is taken when the last fragment arrives ends the session. To commit its bytes under
+//! another name (`@microsoft.graph.sourceUrl`) is described for addresses by path alone, not by id,
+//! and is left out.
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_RANGE;
@@ -316,15 +320,14 @@ impl<'d> Session<'d> {
             }
             Err(error) => error,
         };
-        match error.kind() {
-            // The answer may have been lost, not the file.
-            ErrorKind::Transport | ErrorKind::Service | ErrorKind::NotFound => {
-                match self.gone(self.size, error).await? {
-                    Step::Done(item) => Ok(Some(*item)),
-                    Step::Expects(_) | Step::Gone => Ok(None),
-                }
-            }
-            _ => Err(error),
+        // The answer may have been lost, not the file.
+        let doubtful = matches!(error.kind(), ErrorKind::Transport | ErrorKind::Service);
+        if !doubtful && !is_gone(&error) {
+            return Err(error);
+        }
+        match self.gone(self.size, error).await? {
+            Step::Done(item) => Ok(Some(*item)),
+            Step::Expects(_) | Step::Gone => Ok(None),
         }
     }
 
@@ -334,7 +337,7 @@ impl<'d> Session<'d> {
         match (error.kind(), status) {
             // Received before, at least in part: the service says from where to go on.
             (_, Some(416)) => {}
-            (_, Some(404 | 410)) => return self.gone(end, error).await,
+            _ if is_gone(&error) => return self.gone(end, error).await,
             (ErrorKind::Transport | ErrorKind::Service, _) => {
                 self.stalls += 1;
                 if self.stalls > MAX_STALLS {
@@ -352,9 +355,7 @@ impl<'d> Session<'d> {
                 Some(next) => Ok(Step::Expects(next)),
                 None => self.gone(end, error).await,
             },
-            Err(gone) if matches!(gone.status().map(|s| s.as_u16()), Some(404 | 410)) => {
-                self.gone(end, error).await
-            }
+            Err(gone) if is_gone(&gone) => self.gone(end, error).await,
             Err(later) => Err(later),
         }
     }
@@ -362,7 +363,7 @@ impl<'d> Session<'d> {
     /// Decides whether a session has vanished because the file is complete: the answer to the last
     /// fragment may have been lost.
     async fn gone(&self, end: u64, cause: Error) -> Result<Step> {
-        if end < self.size || cause.kind() == ErrorKind::NotFound {
+        if end < self.size || is_gone(&cause) {
             return Ok(Step::Gone);
         }
         let found = self.drive.child(self.parent, self.name).await?;
@@ -409,6 +410,13 @@ impl Source {
         }
         Ok(piece.freeze())
     }
+}
+
+/// Tells whether an error says that the session is no more.
+fn is_gone(error: &Error) -> bool {
+    error
+        .status()
+        .is_some_and(|status| matches!(status.as_u16(), 404 | 410))
 }
 
 fn another_length() -> Error {

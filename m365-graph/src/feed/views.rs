@@ -22,15 +22,11 @@ view! {
 
 view! {
     /// Shows a contact.
-    pub struct Contact with id {
+    pub struct Contact with id, times {
         /// The name to show.
         display_name: Option<String> = "displayName",
         /// The change key: another one after every change.
         change_key: Option<String> = "changeKey",
-        /// When it was made.
-        created_date_time: Option<String> = "createdDateTime",
-        /// When it was changed last.
-        last_modified_date_time: Option<String> = "lastModifiedDateTime",
         /// The id of its folder.
         parent_folder_id: Option<String> = "parentFolderId",
     }
@@ -62,7 +58,7 @@ view! {
 
 view! {
     /// Shows an event of a calendar.
-    pub struct Event with id {
+    pub struct Event with id, times {
         /// The subject.
         subject: Option<String> = "subject",
         /// The change key: another one after every change.
@@ -73,10 +69,6 @@ view! {
         event_type: Option<String> = "type",
         /// The id of the master, of occurrences and exceptions.
         series_master_id: Option<String> = "seriesMasterId",
-        /// When it was made.
-        created_date_time: Option<String> = "createdDateTime",
-        /// When it was changed last.
-        last_modified_date_time: Option<String> = "lastModifiedDateTime",
         /// Whether it has attachments.
         has_attachments: Option<bool> = "hasAttachments",
     }
@@ -94,15 +86,11 @@ view! {
 
 view! {
     /// Shows a task.
-    pub struct TodoTask with id {
+    pub struct TodoTask with id, times {
         /// The title.
         title: Option<String> = "title",
         /// `notStarted`, `inProgress`, `completed` and others.
         status: Option<String> = "status",
-        /// When it was made.
-        created_date_time: Option<String> = "createdDateTime",
-        /// When it was changed last.
-        last_modified_date_time: Option<String> = "lastModifiedDateTime",
     }
 }
 
@@ -124,17 +112,13 @@ view! {
 
 view! {
     /// Shows an item of a mailbox as its export names it, of any class.
-    pub struct MailboxItem with id {
+    pub struct MailboxItem with id, times {
         /// The class, such as `IPM.Note`.
         item_class: Option<String> = "type",
         /// The length, in bytes.
         size: Option<u64> = "size",
         /// The change key: another one after every change.
         change_key: Option<String> = "changeKey",
-        /// When it was made.
-        created_date_time: Option<String> = "createdDateTime",
-        /// When it was changed last.
-        last_modified_date_time: Option<String> = "lastModifiedDateTime",
     }
 }
 
@@ -170,13 +154,9 @@ view! {
 
 view! {
     /// Shows an item of a list.
-    pub struct ListItem with id {
+    pub struct ListItem with id, times {
         /// The eTag: another one after every change.
         e_tag: Option<String> = "eTag",
-        /// When it was made.
-        created_date_time: Option<String> = "createdDateTime",
-        /// When it was changed last.
-        last_modified_date_time: Option<String> = "lastModifiedDateTime",
         /// Its fields, by their internal names.
         fields: Option<Value> = "fields",
     }

@@ -17,7 +17,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{Request, Response};
 use m365_auth::{
-    AccessToken, Audience, Cloud, Environment, RetryPolicy, Secret, ServiceTransport, TokenProvider,
+    AccessToken, Audience, Cloud, Environment, RetryPolicy, Secret, ServiceTransport,
+    TokenProvider, Transport,
 };
 use m365_graph::{GraphClient, GraphOptions};
 use serde_json::Value;
@@ -109,6 +110,11 @@ where
             Ok(response.map(|body| stream::iter([Ok(body)]).chain(stream::iter(end))))
         }
     });
+    (client_over(Arc::new(transport), options), seen)
+}
+
+/// A client that speaks through a transport of the test's own.
+pub fn client_over(transport: Arc<dyn Transport>, options: GraphOptions) -> GraphClient {
     let cloud = Cloud::from_record(
         "test",
         "https://login.contoso.example",
@@ -119,13 +125,7 @@ where
         environment: Arc::new(Still),
         ..options
     };
-    let client = GraphClient::new(
-        Arc::new(transport),
-        Arc::new(OneToken),
-        &cloud.unwrap(),
-        options,
-    );
-    (client.unwrap(), seen)
+    GraphClient::new(transport, Arc::new(OneToken), &cloud.unwrap(), options).unwrap()
 }
 
 /// A client that gives up at once, of a service that answers from a list.

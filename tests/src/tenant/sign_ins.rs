@@ -108,6 +108,16 @@ impl Tenant {
         Some(password(state.seed, &user.id))
     }
 
+    /// Lists every secret that the identity platform has given out and still knows: access and
+    /// refresh tokens, codes of sign-ins, codes of devices. Tests look for them where none may be.
+    pub fn secrets_given(&self) -> Vec<String> {
+        let state = self.lock();
+        let kept = &state.sign_ins;
+        let tokens = state.app.tokens.keys().chain(kept.refresh.keys());
+        let codes = kept.codes.keys().chain(kept.devices.keys());
+        tokens.chain(codes).cloned().collect()
+    }
+
     /// Signs a person in as if in a browser, and returns a refresh token for Graph.
     pub fn refresh_token(&self, principal_name: &str) -> Option<String> {
         let audience = self.urls().graph.origin().ascii_serialization();
