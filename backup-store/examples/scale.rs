@@ -77,6 +77,7 @@ async fn run(arguments: Vec<String>) -> Outcome<()> {
         "index" => index(count, &directory).await,
         "tree" => tree(count, &directory).await,
         "prune" => prune::prune(count, &directory).await,
+        "prune-built" => prune::prune_built(&directory).await,
         "files" => files::files(count, &directory).await,
         other => Err(format!("{other}: neither index, tree, prune nor files").into()),
     }

@@ -7,15 +7,18 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{OneToken, Reply, client as scripted, header, json as reply, lines};
+use bytes::Bytes;
+use common::{OneToken, Seen, header, lines};
+use futures_util::stream;
+use http::{Request, Response};
 use m365_auth::{
-    CachedTokenProvider, Certificate, Cloud, Credential, Environment, RetryPolicy,
-    ServiceTransport, SystemEnvironment, TokenClient, Transport,
+    CachedTokenProvider, Certificate, Charge, Cloud, Credential, Environment, RetryPolicy,
+    ServiceTransport, SystemEnvironment, TokenClient, Transport, Unit,
 };
 use m365_graph::{ErrorKind, GraphOptions, SharePointClient};
 use m365_simulator::Tenant;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 const LIST: &str = "22e03ef3-6ef4-424d-a1d3-92a337807c30";
@@ -146,10 +149,6 @@ async fn a_secret_opens_no_site() {
 
 #[tokio::test]
 async fn no_token_goes_to_a_host_that_is_no_site_of_the_cloud() {
-    let (_, seen) = scripted(GraphOptions::default(), |_| Reply::Broken);
-    let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(|_| async {
-        Err::<http::Response<futures_util::stream::Empty<_>>, _>(std::io::Error::other("nobody"))
-    }));
     let cloud = Cloud::global();
     for address in [
         "https://contoso.sharepoint.com.evil.example/",
@@ -158,44 +157,103 @@ async fn no_token_goes_to_a_host_that_is_no_site_of_the_cloud() {
     ] {
         let site = Url::parse(address).unwrap();
         let options = GraphOptions::default();
-        let transport = Arc::clone(&transport);
-        let made = SharePointClient::new(transport, Arc::new(OneToken), &cloud, &site, options);
+        let nobody = ServiceTransport::new(|_| async { Ok(Response::new(stream::empty())) });
+        let (nobody, token) = (Arc::new(nobody), Arc::new(OneToken));
+        let made = SharePointClient::new(nobody, token, &cloud, &site, options);
         assert_eq!(
             made.unwrap_err().kind(),
             ErrorKind::OriginRefused,
             "{address}"
         );
     }
-    assert!(seen.lock().unwrap().is_empty());
+}
+
+/// A site whose host answers everything alike.
+fn site_of(answer: &Value) -> (SharePointClient, Seen) {
+    let seen = Seen::default();
+    let (kept, answer) = (Arc::clone(&seen), Bytes::from(answer.to_string()));
+    let transport = ServiceTransport::new(move |request: Request<Bytes>| {
+        kept.lock().unwrap().push(request);
+        let answer = answer.clone();
+        async move {
+            Ok(Response::new(stream::iter([Ok::<_, std::io::Error>(
+                answer,
+            )])))
+        }
+    });
+    let site = Url::parse("https://contoso.sharepoint.com/sites/X/?a#b").unwrap();
+    let (cloud, options) = (Cloud::global(), GraphOptions::default());
+    let transport = Arc::new(transport);
+    let site = SharePointClient::new(transport, Arc::new(OneToken), &cloud, &site, options);
+    (site.unwrap(), seen)
 }
 
 #[tokio::test]
-async fn a_link_to_elsewhere_spoils_the_page_and_requests_say_what_they_want() {
-    let seen = common::Seen::default();
-    let kept = Arc::clone(&seen);
-    let answer = json!({"value": [], "odata.nextLink": "https://evil.example/_api/web?$skip=1"});
-    let transport = ServiceTransport::new(move |request: http::Request<bytes::Bytes>| {
-        kept.lock().unwrap().push(request);
-        let Reply::Whole(answer) = reply(200, &answer) else {
-            panic!("a whole answer");
-        };
-        async move { Ok(answer.map(|body| futures_util::stream::iter([Ok(body)]))) }
-    });
-    let site = Url::parse("https://contoso.sharepoint.com/sites/x/").unwrap();
-    let site = SharePointClient::new(
-        Arc::new(transport),
-        Arc::new(OneToken),
-        &Cloud::global(),
-        &site,
-        GraphOptions::default(),
-    );
-    let error = site.unwrap().role_assignments(None).await.unwrap_err();
+async fn a_link_to_elsewhere_spoils_the_page() {
+    let away = json!({"value": [], "odata.nextLink": "https://evil.example/_api/web?$skip=1"});
+    let (site, seen) = site_of(&away);
+    let error = site.role_assignments(None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OriginRefused);
+    assert_eq!(lines(&seen).len(), 1);
+}
+
+#[tokio::test]
+async fn requests_say_what_they_want_and_what_they_cost() {
+    let (site, seen) = site_of(&json!({"value": [{"FileName": "a"}], "new": 1}));
+    assert_eq!(site.web().await.unwrap().raw()["new"], 1);
+    site.role_assignments(None).await.unwrap();
+    site.attachments(LIST, 5).await.unwrap();
+    site.attachment(LIST, 5, "it's").await.unwrap();
+    site.add_attachment(LIST, 5, "a/b", "12345").await.unwrap();
+    let item = format!("/sites/X/_api/web/lists(guid'{LIST}')/items(5)/AttachmentFiles");
     assert_eq!(
         lines(&seen),
-        ["GET /sites/x/_api/web/roleassignments?$expand=Member,RoleDefinitionBindings"]
+        [
+            "GET /sites/X/_api/web?$select=Id,Title,Url,WebTemplate,Configuration".to_owned(),
+            "GET /sites/X/_api/web/roleassignments?$expand=Member,RoleDefinitionBindings"
+                .to_owned(),
+            format!("GET {item}"),
+            format!("GET {item}('it%27%27s')/$value"),
+            format!("POST {item}/add(FileName='a%2Fb')"),
+        ]
     );
-    let accept = header(&seen, 0, "accept").unwrap();
-    assert_eq!(accept, "application/json;odata=nometadata");
-    assert_eq!(header(&seen, 0, "prefer"), None);
+    let accepts = (0..5).map(|number| header(&seen, number, "accept").unwrap());
+    let plain = "application/json;odata=nometadata";
+    assert_eq!(
+        accepts.collect::<Vec<_>>(),
+        [plain, plain, plain, "*/*", plain]
+    );
+    let seen = seen.lock().unwrap();
+    let charges = seen.iter().map(|request| {
+        assert_eq!(request.headers().get("prefer"), None);
+        let charge = request.extensions().get::<Charge>().unwrap();
+        let names = charge.path()[2..].join(" ");
+        let sent = charge.amount(Unit::SentBytes);
+        (names, charge.amount(Unit::Units), sent)
+    });
+    let costs = [
+        ("read", 1, 0),
+        ("permissions", 5, 0),
+        ("list", 2, 0),
+        ("read", 1, 0),
+        ("write", 2, 5),
+    ];
+    let wanted = costs.map(|(operation, units, sent)| {
+        let names = format!("sharepoint contoso.sharepoint.com/sites/x {operation}");
+        (names, units, sent)
+    });
+    assert_eq!(charges.collect::<Vec<_>>(), wanted);
+}
+
+#[tokio::test]
+async fn an_attachment_that_no_list_takes_is_not_sent() {
+    let (site, seen) = site_of(&json!({}));
+    let huge = Bytes::from(vec![0; (250 << 20) + 1]);
+    let error = site.add_attachment(LIST, 5, "a", huge).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    for name in ["", ".", ".."] {
+        let error = site.attachment(LIST, 5, name).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{name}");
+    }
+    assert!(seen.lock().unwrap().is_empty());
 }

@@ -1,13 +1,15 @@
 //! A prune of a store with many chunks, whose packs hold nothing but their headers.
 
 use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
 
-use backup_store::catalog::{Representation, RepresentationKind, Snapshot};
+use backup_store::catalog::{Representation, RepresentationKind, ResourceId, Snapshot};
 use backup_store::internals::{put_synthetic_packs, segments, synthetic_content};
-use backup_store::{PruneOptions, PruneOutcome, Writer};
+use backup_store::{LocalBackend, PruneOptions, PruneOutcome, Store, StoreOptions, Writer};
 use tokio::time::Instant;
 
-use super::{Outcome, create, forget_peak, item_of, memory, snapshot, writer};
+use super::{Outcome, create, item_of, memory, passphrase, snapshot, writer};
 
 /// Chunks that one flush of a first backup indexes.
 const FLUSH_CHUNKS: u64 = 40_000;
@@ -15,6 +17,9 @@ const FLUSH_CHUNKS: u64 = 40_000;
 const ITEM_CHUNKS: u64 = 50;
 /// Items that are applied to the tree at once.
 const EDITS: u64 = 1_000;
+
+/// The mailbox that is kept.
+const KEPT: &str = "outlook:a";
 
 /// Of ten items nine are kept; the packs of the tenth part are to go.
 pub(crate) async fn prune(chunks: u64, directory: &Path) -> Outcome<()> {
@@ -31,9 +36,9 @@ pub(crate) async fn prune(chunks: u64, directory: &Path) -> Outcome<()> {
         put_synthetic_packs(&writer, from..(from + FLUSH_CHUNKS).min(chunks)).await?;
     }
     let items = chunks / ITEM_CHUNKS;
-    let kept = mailbox(&writer, 0..items * 9 / 10, items).await?;
-    let forgotten = mailbox(&writer, items * 9 / 10..items, items).await?;
-    let ids = writer.publish(vec![kept, forgotten]).await?;
+    let kept = mailbox(&writer, KEPT, 0..items * 9 / 10, items).await?;
+    let forgotten = mailbox(&writer, "outlook:b", items * 9 / 10..items, items).await?;
+    writer.publish(vec![kept, forgotten]).await?;
     writer.end().await?;
     println!(
         "built in {:.1} s: {} segments, {items} items; {}",
@@ -41,9 +46,34 @@ pub(crate) async fn prune(chunks: u64, directory: &Path) -> Outcome<()> {
         segments(&store).0,
         memory()
     );
+    // In a process of its own, so that its memory is that of the prune.
+    let mut pruning = Command::new(std::env::current_exe()?);
+    let pruning = pruning
+        .args(["prune-built", &chunks.to_string()])
+        .arg(directory);
+    match pruning.status()?.success() {
+        true => Ok(()),
+        false => Err("the prune failed".into()),
+    }
+}
+
+/// Prunes what was built.
+pub(crate) async fn prune_built(directory: &Path) -> Outcome<()> {
+    let backend = Arc::new(LocalBackend::open(directory.join("store"))?);
+    let options = StoreOptions {
+        cache_dir: Some(directory.join("cache")),
+        ..StoreOptions::default()
+    };
+    let store = Store::open(backend, &passphrase(), options).await?;
     let mut options = PruneOptions::new();
-    options.forget.insert(ids[1]);
-    forget_peak();
+    let mut snapshots = store.scan_snapshots().await?;
+    while let Some(entry) = snapshots.next().await {
+        let entry = entry?;
+        if entry.snapshot.resource.id != ResourceId::new(KEPT) {
+            options.forget.insert(entry.id);
+        }
+    }
+    println!("opened; {}", memory());
     let began = Instant::now();
     let report = store.prune(&options, &|_| {}).await?;
     println!(
@@ -63,9 +93,14 @@ pub(crate) async fn prune(chunks: u64, directory: &Path) -> Outcome<()> {
 }
 
 /// A mailbox whose items have contents of many chunks.
-async fn mailbox(writer: &Writer, numbers: std::ops::Range<u64>, items: u64) -> Outcome<Snapshot> {
+async fn mailbox(
+    writer: &Writer,
+    resource: &str,
+    numbers: std::ops::Range<u64>,
+    items: u64,
+) -> Outcome<Snapshot> {
     let mut root = writer.empty_tree();
-    let (first, end) = (numbers.start, numbers.end);
+    let end = numbers.end;
     for from in numbers.step_by(usize::try_from(EDITS)?) {
         let edits = (from..(from + EDITS).min(end)).map(|number| {
             let mut item = item_of(number, items, 0);
@@ -78,5 +113,5 @@ async fn mailbox(writer: &Writer, numbers: std::ops::Range<u64>, items: u64) -> 
         });
         root = writer.apply(&root, edits).await?;
     }
-    Ok(snapshot(writer, &format!("outlook:{first}"), root))
+    Ok(snapshot(writer, resource, root))
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::cache::IndexCache;
 use super::file::{Part, SegmentFile};
-use super::layout::{Entry, decode_block, order};
+use super::layout::{BLOCK_ENTRIES, Entry, decode_block, order};
 use super::sealing::segment_name;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -115,7 +115,7 @@ impl SideBySide {
 
 /// Decodes blocks that lie one behind the other.
 fn decode(file: &SegmentFile, blocks: impl Iterator<Item = Result<Vec<u8>>>) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(blocks.size_hint().0 * BLOCK_ENTRIES);
     for block in blocks {
         let decoded = decode_block(&block?, &file.directory.packs);
         entries.extend(decoded.map_err(|cause| file.damaged(cause))?);
@@ -179,7 +179,8 @@ fn take_settled(inputs: &mut [Input]) -> Vec<Entry> {
     let bound = unfinished
         .filter_map(|input| input.entries.back().map(|entry| entry.0))
         .min();
-    let mut entries = Vec::new();
+    let most = inputs.iter().map(|input| input.entries.len()).sum();
+    let mut entries = Vec::with_capacity(most);
     for input in inputs {
         let settled = match bound {
             Some(bound) => input.entries.partition_point(|entry| entry.0 <= bound),

@@ -43,6 +43,10 @@ pub(crate) struct OpenPack {
     synced: Mutex<u64>,
 }
 
+/// Bytes of frames at which a pack takes no more blocks, however short those are: which chunks it
+/// holds is in memory until they are in a segment. That many say what 45,000 chunks are.
+pub(crate) const FRAMES_FULL: u64 = 3 << 19;
+
 struct Files {
     blocks: Box<dyn DiskFile>,
     frames: Box<dyn DiskFile>,
@@ -152,7 +156,7 @@ impl OpenPack {
         state.length = state.packed;
         state.framed += frame.len() as u64;
         state.blocks.push(SpoolBlock { entry, offset });
-        let full = state.packed >= TARGET_BYTES;
+        let full = state.packed >= TARGET_BYTES || state.framed >= FRAMES_FULL;
         state.closed |= full;
         Ok(Appended::At(number, full))
     }
@@ -168,6 +172,11 @@ impl OpenPack {
     /// Takes no more blocks; returns whether this call closed it.
     pub(crate) fn close(&self) -> bool {
         !std::mem::replace(&mut self.lock().closed, true)
+    }
+
+    /// Bytes of the frames: some 34 for each chunk.
+    pub(crate) fn framed(&self) -> u64 {
+        self.lock().framed
     }
 
     /// Tells whether the pack holds anything.

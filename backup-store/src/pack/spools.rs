@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::layout::Payload;
-use super::spool::{Appended, EXTENSION, FRAMES, OpenPack, chunk_in, recover, remove_orphan};
+use super::spool::{
+    Appended, EXTENSION, FRAMES, FRAMES_FULL, OpenPack, chunk_in, recover, remove_orphan,
+};
 use super::{Block, PackKind};
 use crate::disk::Disk;
 use crate::environment::Environment;
@@ -239,9 +241,12 @@ impl Spools {
         state.uploaded.push(Arc::clone(pack));
     }
 
-    /// Counts the uploaded packs that wait for a segment.
-    pub(crate) fn unindexed_count(&self) -> usize {
-        self.lock().uploaded.len()
+    /// Tells whether the uploaded packs should wait no longer for a segment: there are so many, or
+    /// they hold so many chunks.
+    pub(crate) fn unindexed_enough(&self, packs: usize) -> bool {
+        let state = self.lock();
+        let frames: u64 = state.uploaded.iter().map(|pack| pack.framed()).sum();
+        state.uploaded.len() >= packs || frames >= FRAMES_FULL
     }
 
     /// Returns the uploaded packs of a kind that wait for a segment.
@@ -305,4 +310,41 @@ fn spool_files(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>> {
     let mut spools = listed;
     spools.retain(|path| ends(path, EXTENSION));
     Ok(spools)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SystemDisk;
+    use crate::environment::SystemEnvironment;
+    use crate::keys::tests::test_keys;
+
+    #[test]
+    fn a_pack_is_full_when_it_holds_very_many_chunks_however_short() {
+        let directory = tempfile::tempdir().unwrap();
+        let lease = LeaseId::from_bytes([3; 16]);
+        let (disk, path) = (Arc::new(SystemDisk), directory.path().to_owned());
+        let keys = Arc::new(test_keys());
+        let spools = Spools::recover(disk, path, lease, keys, Arc::new(SystemEnvironment)).unwrap();
+        let mut blocks = 0u64;
+        while spools.full_count() == 0 {
+            let chunk = |number: u64| {
+                let id = blake3::hash(&[blocks.to_le_bytes(), number.to_le_bytes()].concat());
+                (ChunkId::from_bytes(id.into()), 1)
+            };
+            let block = Block {
+                plain: vec![7; 5_000],
+                chunks: (0..5_000).map(chunk).collect(),
+            };
+            spools.append(PackKind::Content, block).unwrap();
+            blocks += 1;
+        }
+        assert!((8..12).contains(&blocks), "{blocks} blocks of 5,000 chunks");
+        let pack = spools.next_full().unwrap();
+        spools.uploaded(&pack);
+        assert!(
+            spools.unindexed_enough(8),
+            "one pack is enough for a segment"
+        );
+    }
 }

@@ -58,7 +58,7 @@ impl Writer {
         };
         while let Some(pack) = spools.next_full() {
             self.upload(&pack).await?;
-            if spools.unindexed_count() >= PACKS_PER_SEGMENT {
+            if spools.unindexed_enough(PACKS_PER_SEGMENT) {
                 self.write_segments().await?;
             }
         }
