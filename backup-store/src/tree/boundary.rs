@@ -2,9 +2,10 @@
 //!
 //! Integers only. Let x be the encoded bytes of the node including this record, len this record,
 //! h the first 32 bits (little-endian) of the keyed hash of level and key. The node ends after
-//! this record if x ≥ 128 KiB, or if x ≥ 16 KiB and h < min(2³² − 1, len · 2³² / 8 KiB): on average
-//! at 24 KiB, where an edit of scattered records writes little beside them. It depends on bytes, so
-//! that a long record does not make a long node. The state is reset at every boundary.
+//! this record if x ≥ 128 KiB, or if x ≥ M and h < min(2³² − 1, len · 2 · 2³² / M): on average at
+//! 1.5 M. Leaves are short (M is 8 KiB), so that an edit of scattered records writes little beside
+//! them; the nodes above (16 KiB) are few, and longer ones make the tree lower. The rule depends on
+//! bytes, so that a long record does not make a long node. The state is reset at every boundary.
 
 use bytes::Bytes;
 
@@ -30,23 +31,27 @@ impl std::fmt::Debug for BoundaryKey {
     }
 }
 
-/// How likely a byte ends a node that is long enough, in units of 2⁻³².
-const RATE: u64 = (1 << 32) / (8 * KIB as u64);
+/// The shortest leaf that is not the last, and the shortest node above.
+const LEAST_LEAF: usize = 8 * KIB;
+const LEAST_ABOVE: usize = 16 * KIB;
 
 fn ends_node(boundary: &BoundaryKey, level: u8, key: &[u8], x: usize, len: usize) -> bool {
     if x >= 128 * KIB {
         return true;
     }
-    if x < 16 * KIB {
+    let least = if level == 0 { LEAST_LEAF } else { LEAST_ABOVE };
+    if x < least {
         return false;
     }
+    // How likely a byte ends the node, in units of 2⁻³².
+    let rate = (2 << 32) / least as u64;
     let mut hasher = blake3::Hasher::new_keyed(&boundary.0);
     hasher.update(&[level]);
     hasher.update(key);
     let hash = hasher.finalize();
     let [a, b, c, d, ..] = *hash.as_bytes();
     let h = u64::from(u32::from_le_bytes([a, b, c, d]));
-    h < u64::from(u32::MAX).min(len as u64 * RATE)
+    h < u64::from(u32::MAX).min(len as u64 * rate)
 }
 
 /// A node that has ended.
