@@ -22,8 +22,8 @@ impl Checker<'_> {
         let total = Some(listed.len() as u64);
         let mut indexed = HashSet::new();
         for (done, info) in (1..).zip(&listed) {
-            match self.store.read_segment(&info.name).await {
-                Ok(segment) => indexed.extend(segment.packs.iter().copied()),
+            match self.store.verify_segment(info).await {
+                Ok(packs) => indexed.extend(packs),
                 Err(cause) => {
                     self.findings
                         .note(format!("object {}", info.name), chain(&cause));

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::index::file::SegmentFile;
+use crate::index::sealing::segment_id;
 use crate::offload::offload;
 use crate::pack::layout::{TRAILER, open_block, open_table, open_trailer};
 use crate::pack::{HEADER, PackSealer, pack_id};
@@ -32,8 +34,12 @@ impl Store {
                 verify_pack(&PackSealer::open(&keys, header, Some(&pack))?, &whole)
             });
             verified.await??;
-        } else if info.name.as_str().starts_with("segments/") {
-            self.read_segment(&info.name).await?;
+        } else if let Some(id) = segment_id(&info.name) {
+            let (keys, whole) = (Arc::clone(self.keys()), bytes.clone());
+            let verified = offload(self.offload().as_ref(), move || {
+                SegmentFile::open_whole(&keys, id, &whole)?.verify_whole(&whole)
+            });
+            verified.await??;
         } else if let Some(kind) = kind_of(&info.name) {
             self.open_sealed(kind, &info.name, bytes.clone()).await?;
         }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::filter::{head, shard_of};
-use super::layout::{Directory, PART_LIMIT, Trailer};
+use super::filter::{Shard, head, shard_of};
+use super::layout::{Directory, Entry, PART_LIMIT, Trailer, decode_block, order};
 use super::sealing::{HEADER, Role, SegmentSealer, TRAILER};
 use crate::codec::{Decoder, Encoder};
 use crate::error::Result;
@@ -18,6 +18,12 @@ pub(crate) const TAIL: u64 = 64 * 1024;
 pub(crate) enum Part {
     Shard(usize),
     Block(usize),
+}
+
+impl Part {
+    pub(crate) fn is_shard(self) -> bool {
+        matches!(self, Self::Shard(_))
+    }
 }
 
 /// A segment whose directory was read.
@@ -152,6 +158,37 @@ impl SegmentFile {
             .and_then(|range| bytes.get(place(range.start)?..place(range.end)?))
             .ok_or_else(|| self.sealer.damaged("it is cut off"))?;
         self.open_part(part, sealed)
+    }
+
+    /// Opens a part and decodes it; a filter shard has no entries.
+    ///
+    /// *Errors*: [`ErrorKind::Damaged`](crate::ErrorKind::Damaged).
+    pub(crate) fn verify_part(&self, part: Part, base: u64, bytes: &[u8]) -> Result<Vec<Entry>> {
+        let plain = self.part_of(part, base, bytes)?;
+        let entries = match part {
+            Part::Block(_) => decode_block(&plain, &self.directory.packs),
+            Part::Shard(_) => Shard::decode(&plain).map(|_| Vec::new()),
+        };
+        entries.map_err(|cause| self.damaged(cause))
+    }
+
+    /// Opens every part of a segment that is at hand whole, and keeps none.
+    ///
+    /// *Errors*: [`ErrorKind::Damaged`](crate::ErrorKind::Damaged).
+    pub(crate) fn verify_whole(&self, object: &[u8]) -> Result<()> {
+        let (mut count, mut last) = (0, None);
+        let mut sorted = true;
+        for part in self.parts() {
+            let entries = self.verify_part(part, 0, object)?;
+            count += entries.len() as u64;
+            let all = last.iter().chain(&entries);
+            sorted &= all.is_sorted_by(|one, other| order(one) < order(other));
+            last = entries.last().copied().or(last);
+        }
+        match sorted && count == self.directory.entries {
+            true => Ok(()),
+            false => Err(self.sealer.damaged("its entries are not those it counts")),
+        }
     }
 
     pub(crate) fn damaged(&self, cause: crate::Error) -> crate::Error {

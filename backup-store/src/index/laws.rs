@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::segment::Segment;
-use crate::backend::{Backend, MemoryBackend, ObjectName};
+use crate::backend::{Backend, MemoryBackend, ObjectInfo, ObjectName};
 use crate::index::file::Part;
 use crate::index::sealing::segment_name;
 use crate::keys::passphrase::{KdfParams, Passphrase};
@@ -299,7 +299,8 @@ fn a_rebuilt_index_becomes_a_segment_by_a_writer() {
                 .iter()
                 .all(|each| each.stands_for.is_none())
         );
-        let error = reader.read_segment(&name).await.unwrap_err();
+        let gone = ObjectInfo { name, size: 1 };
+        let error = reader.verify_segment(&gone).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
     });
 }

@@ -4,8 +4,7 @@
 //! then every entry of theirs is in it, so that they need not be read once it can be.
 
 use super::builder::{SealedSegment, SegmentBuilder};
-use super::file::{Part, SegmentFile};
-use super::layout::{Entry, decode_block, order};
+use super::layout::{Entry, order};
 use super::sealing::SegmentSealer;
 use crate::environment::Environment;
 use crate::error::Result;
@@ -70,33 +69,20 @@ impl Segment {
     }
 
     /// Opens a segment that was read whole; every byte of it that matters is checked.
-    ///
-    /// *Errors*: [`ErrorKind::Damaged`](crate::ErrorKind::Damaged).
+    #[cfg(test)]
     pub(crate) fn open(keys: &Keys, id: SegmentId, object: &[u8]) -> Result<Self> {
-        let file = SegmentFile::open_whole(keys, id, object)?;
-        let packs = file.directory.packs.clone();
-        let mut chunks: Vec<Entry> = Vec::new();
-        for part in file.parts() {
-            let plain = file.part_of(part, 0, object)?;
-            if let Part::Block(_) = part {
-                let entries = decode_block(&plain, &packs).map_err(|cause| file.damaged(cause))?;
-                chunks.extend(entries);
-            } else {
-                super::filter::Shard::decode(&plain).map_err(|cause| file.damaged(cause))?;
-            }
-        }
+        let file = super::file::SegmentFile::open_whole(keys, id, object)?;
+        file.verify_whole(object)?;
+        let parts = file.parts();
+        let chunks: Result<Vec<_>> = parts
+            .map(|part| file.verify_part(part, 0, object))
+            .collect();
         let directory = &file.directory;
-        let whole = chunks.len() as u64 == directory.entries
-            && chunks.is_sorted_by(|a, b| order(a) < order(b));
-        if !whole {
-            let cause = crate::Error::damaged("its entries", "they are not those it counts");
-            return Err(file.damaged(cause));
-        }
         Ok(Self {
             kind: directory.kind,
             supersedes: directory.supersedes.clone(),
-            packs,
-            chunks,
+            packs: directory.packs.clone(),
+            chunks: chunks?.concat(),
         })
     }
 }
@@ -105,7 +91,8 @@ impl Segment {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::layout::{Directory, Trailer};
+    use super::super::file::{Part, SegmentFile};
+    use super::super::layout::{Directory, Trailer, decode_block};
     use super::*;
     use crate::ErrorKind;
     use crate::environment::SystemEnvironment;

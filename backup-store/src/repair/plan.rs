@@ -103,8 +103,8 @@ impl Store {
     async fn packs_not_indexed(&self) -> Result<Vec<PackId>> {
         let mut indexed = HashSet::new();
         for info in self.backend().list("segments/").await? {
-            match self.read_segment(&info.name).await {
-                Ok(segment) => indexed.extend(segment.packs),
+            match self.verify_segment(&info).await {
+                Ok(packs) => indexed.extend(packs),
                 Err(cause) if super::salvage::is_damage(&cause) => {}
                 Err(cause) => return Err(cause),
             }

@@ -360,15 +360,45 @@ impl Store {
         self.put_segment(sealed.await??).await
     }
 
-    /// Reads one segment whole.
-    pub(crate) async fn read_segment(&self, name: &ObjectName) -> Result<Segment> {
-        let id = segment_id(name).ok_or_else(|| {
-            Error::damaged(format_args!("object {name}"), "not the name of a segment")
+    /// Reads one segment from its beginning to its end, and returns the packs that it indexes.
+    ///
+    /// *Units and limits*: holds its directory and some of its parts, however long it is.
+    ///
+    /// *Errors*: [`ErrorKind::Damaged`], [`ErrorKind::NotFound`], and those of the backend.
+    pub(crate) async fn verify_segment(&self, info: &ObjectInfo) -> Result<Vec<PackId>> {
+        let id = segment_id(&info.name).ok_or_else(|| {
+            let object = format_args!("object {}", info.name);
+            Error::damaged(object, "not the name of a segment")
         })?;
-        let object = self.backend().get(name, None).await?;
-        let keys = Arc::clone(self.keys());
+        let file = Arc::new(self.read_directory(id, info).await?);
+        let shards: Vec<Part> = file.parts().filter(|part| part.is_shard()).collect();
+        for group in shards.chunks(SHARD_GROUP) {
+            self.verify_shards(&file, &info.name, group).await?;
+        }
+        let mut blocks = self.side_by_side(std::iter::once((Arc::clone(&file), None)));
+        while !blocks.next().await?.is_empty() {}
+        Ok(file.directory.packs.clone())
+    }
+
+    /// Opens filter shards that lie one behind the other.
+    async fn verify_shards(
+        &self,
+        file: &Arc<SegmentFile>,
+        name: &ObjectName,
+        shards: &[Part],
+    ) -> Result<()> {
+        let place = |part: Option<&Part>| file.range(*part?);
+        let (Some(first), Some(last)) = (place(shards.first()), place(shards.last())) else {
+            return Ok(());
+        };
+        let sealed = self
+            .backend()
+            .get(name, Some(first.start..last.end))
+            .await?;
+        let (file, shards) = (Arc::clone(file), shards.to_vec());
         let opened = offload(self.offload().as_ref(), move || {
-            Segment::open(&keys, id, &object)
+            let mut shards = shards.into_iter();
+            shards.try_for_each(|part| file.verify_part(part, first.start, &sealed).map(drop))
         });
         opened.await?
     }
