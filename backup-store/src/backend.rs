@@ -20,7 +20,7 @@ use bytes::Bytes;
 pub use self::bandwidth::{Bandwidth, BandwidthBackend};
 pub use self::counting::{BackendCounts, CountingBackend, RequestCount};
 pub use self::local::LocalBackend;
-pub(crate) use self::local::{create_directories, sync_directory};
+pub(crate) use self::local::{create_directories, replace_file, sync_directory};
 pub use self::memory::MemoryBackend;
 #[cfg(feature = "gcs")]
 pub use self::object::GcsOptions;

@@ -223,6 +223,20 @@ fn put_staged(
     outcome
 }
 
+/// Replaces a small file whole, durably; of several who do so at once, each does it before or after.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    create_directories(directory)?;
+    let (staged, mut file) = create_staged(directory)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let replaced = written.and_then(|()| fs::rename(&staged, path));
+    if replaced.is_err() {
+        // The first error says more than one of tidying up.
+        drop(fs::remove_file(&staged));
+    }
+    replaced
+}
+
 fn create_staged(staging: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let number = NEXT_STAGED.fetch_add(1, Ordering::Relaxed);
@@ -330,4 +344,26 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 pub(crate) fn sync_directory(_path: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_many_replace_at_once_is_always_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/seen");
+        let write = |byte: u8| (0..50).try_for_each(|_| replace_file(&path, &[byte; 4096]));
+        std::thread::scope(|scope| {
+            let writers = [1, 2, 3, 4].map(|byte| scope.spawn(move || write(byte)));
+            for writer in writers {
+                writer.join().unwrap().unwrap();
+            }
+        });
+        let found = fs::read(&path).unwrap();
+        assert!(found.len() == 4096 && found.iter().all(|byte| *byte == found[0]));
+        let left = fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(left, 1, "nothing staged is left");
+    }
 }

@@ -4,9 +4,9 @@
 //! begins anew.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::backend::create_directories;
+use crate::backend::replace_file;
 use crate::codec::{Decoder, Encoder};
 use crate::offload::offload;
 use crate::{Error, ErrorKind, PackId, Result, Store, Timestamp};
@@ -45,22 +45,14 @@ impl Store {
         };
         let record = self.seal_local(PURPOSE, self.id().as_bytes(), &encode(memory))?;
         let shown = path.display().to_string();
-        let written = offload(self.offload().as_ref(), move || write(&path, &record)).await?;
+        let write = move || replace_file(&path, &record);
+        let written = offload(self.offload().as_ref(), write).await?;
         written.map_err(|cause| Error::from_io(ErrorKind::Local, &shown, cause))
     }
 
     fn samples_path(&self) -> Option<PathBuf> {
         Some(self.cache_dir()?.join(FILE))
     }
-}
-
-fn write(path: &Path, record: &[u8]) -> std::io::Result<()> {
-    if let Some(parent) = path.parent() {
-        create_directories(parent)?;
-    }
-    let staged = path.with_extension("new");
-    fs::write(&staged, record)?;
-    fs::rename(&staged, path)
 }
 
 fn encode(memory: &Memory) -> Vec<u8> {

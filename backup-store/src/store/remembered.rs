@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use crate::backend::{ObjectName, create_directories};
+use crate::backend::{ObjectName, replace_file};
 use crate::catalog::ResourceId;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
@@ -263,15 +263,8 @@ impl Store {
         };
         let record = self.seal_local(PURPOSE, self.id().as_bytes(), &plain)?;
         let shown = path.display().to_string();
-        let written = offload(self.offload().as_ref(), move || {
-            if let Some(parent) = path.parent() {
-                create_directories(parent)?;
-            }
-            let staged = path.with_extension("new");
-            fs::write(&staged, record)?;
-            fs::rename(&staged, path)
-        });
-        let written = written.await?;
+        let write = move || replace_file(&path, &record);
+        let written = offload(self.offload().as_ref(), write).await?;
         written.map_err(|cause| Error::from_io(ErrorKind::Local, shown, cause))
     }
 

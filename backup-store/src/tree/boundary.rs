@@ -3,7 +3,7 @@
 //! Integers only. Let x be the encoded bytes of the node including this record, len this record,
 //! h the first 32 bits (little-endian) of the keyed hash of level and key. The node ends after
 //! this record if x ≥ 128 KiB, or if x ≥ M and h < min(2³² − 1, len · 2 · 2³² / M): on average at
-//! 1.5 M. Leaves are short (M is 8 KiB), so that an edit of scattered records writes little beside
+//! 1.5 M. Leaves are short (M is 6 KiB), so that an edit of scattered records writes little beside
 //! them; the nodes above (16 KiB) are few, and longer ones make the tree lower. The rule depends on
 //! bytes, so that a long record does not make a long node. The state is reset at every boundary.
 
@@ -32,7 +32,7 @@ impl std::fmt::Debug for BoundaryKey {
 }
 
 /// The shortest leaf that is not the last, and the shortest node above.
-const LEAST_LEAF: usize = 8 * KIB;
+const LEAST_LEAF: usize = 6 * KIB;
 const LEAST_ABOVE: usize = 16 * KIB;
 
 fn ends_node(boundary: &BoundaryKey, level: u8, key: &[u8], x: usize, len: usize) -> bool {

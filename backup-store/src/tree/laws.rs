@@ -85,7 +85,7 @@ fn build_plainly(nodes: &MemoryNodes, model: &Model) -> TreeRoot {
             let hash = blake3::keyed_hash(&[7; 32], &[&[level][..], key].concat());
             let h = u64::from(u32::from_le_bytes(hash.as_bytes()[..4].try_into().unwrap()));
             let rate: u64 = match (level, node.len()) {
-                (0, x) if x >= 8_192 => 1_048_576,
+                (0, x) if x >= 6_144 => 1_398_101,
                 (1.., x) if x >= 16_384 => 524_288,
                 _ => 0,
             };
@@ -174,7 +174,7 @@ fn levels(nodes: &MemoryNodes, root: &TreeRoot) -> Vec<Vec<Node>> {
 
 fn check_sizes(nodes: &MemoryNodes, root: &TreeRoot) {
     for (height, level) in levels(nodes, root).iter().enumerate() {
-        let least = if height == 0 { 8 << 10 } else { 16 << 10 };
+        let least = if height == 0 { 6 << 10 } else { 16 << 10 };
         for (at, node) in level.iter().enumerate() {
             let length = node.encoded.len();
             assert!(length <= NODE_MAX_BYTES, "{length}");
@@ -411,7 +411,7 @@ fn nodes_are_written_while_edits_still_come() {
     for (number, key) in (0usize..).zip(model.keys()) {
         now(editor.edit(key.clone(), Some(vec![number.to_le_bytes()[0]; 200]))).unwrap();
         written += nodes.take_counts().1;
-        // About 12 KiB to a node of 300 bytes a record, none held back for long.
+        // About 9 KiB to a node of 300 bytes a record, none held back for long.
         assert!(
             written + 2 >= number / 100,
             "{written} nodes at edit {number}"
@@ -440,8 +440,8 @@ fn nodes_have_the_expected_sizes() {
         "{} leaves: mean {mean} KiB, p1 {p1} KiB, p99 {p99} KiB",
         sizes.len()
     );
-    assert!((11..=13).contains(&mean), "mean {mean} KiB");
-    assert!(p1 >= 8 && p99 <= 32, "p1 {p1} KiB, p99 {p99} KiB");
+    assert!((8..=10).contains(&mean), "mean {mean} KiB");
+    assert!(p1 >= 6 && p99 <= 24, "p1 {p1} KiB, p99 {p99} KiB");
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Reader<'_> {
     fn ends_node(&self, level: u8, key: &[u8], x: usize, size: usize) -> bool {
         let rate: u64 = match x {
             x if x >= 131_072 => return true,
-            x if level == 0 && x >= 8_192 => 1_048_576,
+            x if level == 0 && x >= 6_144 => 1_398_101,
             x if level > 0 && x >= 16_384 => 524_288,
             _ => 0,
         };
