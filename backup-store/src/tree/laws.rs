@@ -449,7 +449,7 @@ fn tree_of_a_known_map_has_a_known_root() {
     let nodes = MemoryNodes::default();
     let root = build(&nodes, &inbox(3_000));
     assert_eq!((root.level, root.entries), (2, 3_000));
-    let known = "9f1134ce4f22dcd6044b4947506018b8516e8191144b44878335c4cf4dc0309e";
+    let known = "ef54de8c53213d03612e4c0356689ac0f4d05631fd9b87e94b9147f0194f41f9";
     assert_eq!(root.node.to_string(), known);
 }
 
