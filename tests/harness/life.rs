@@ -11,16 +11,14 @@ use backup_engine::{
 };
 use backup_store::fault::{Effect, FaultBackend, FaultPlan};
 use backup_store::{Backend, StopSignal, Store};
-use m365_auth::{
-    CachedTokenProvider, Cloud, RetryPolicy, Secret, ServiceTransport, TokenClient, TokenProvider,
-    Transport,
-};
+use m365_auth::{ServiceTransport, Transport};
 use m365_graph::{GraphClient, GraphOptions};
 use m365_simulator::Tenant;
 
 use super::clock::{Clock, TrueTime};
 use super::mix;
 use super::network::Network;
+use super::signed_in::App;
 use super::trouble::{Class, Phase, Trouble};
 use super::world::{Template, World};
 
@@ -186,26 +184,11 @@ fn client(
     let network = network.clone();
     let service = move |request| network.clone().handle(request);
     let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(service));
-    let urls = tenant.urls();
-    let (login, graph, ews) = (urls.login.as_str(), urls.graph.as_str(), urls.ews.as_str());
-    let cloud = Cloud::from_record("simulated", login, graph, ews).unwrap();
-    let app = tenant.app();
-    let tokens = TokenClient::client_secret(
-        transport.clone(),
-        &cloud,
-        &app.tenant_id,
-        &app.client_id,
-        Secret::new(app.client_secret),
-        clock.clone(),
-    );
-    let tokens: Arc<dyn TokenProvider> = Arc::new(tokens.unwrap());
-    let tokens = Arc::new(CachedTokenProvider::new(tokens, clock.clone()));
     let options = GraphOptions {
-        retry: RetryPolicy::none(),
         message_page_size: manner.page,
         list_page_size: manner.list_page,
         environment: clock.clone(),
         ..GraphOptions::default()
     };
-    GraphClient::new(transport, tokens, &cloud, options).unwrap()
+    App::of(tenant).client(transport.clone(), transport, options)
 }

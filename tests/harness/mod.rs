@@ -22,6 +22,7 @@ pub mod network;
 pub mod people;
 pub mod points;
 pub mod scenario;
+pub mod signed_in;
 pub mod trouble;
 pub mod truth;
 pub mod world;

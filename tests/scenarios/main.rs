@@ -19,6 +19,8 @@ mod interruption;
 mod recording;
 mod restore;
 mod same_as_full;
+#[path = "../harness/signed_in.rs"]
+mod signed_in;
 mod support;
 mod true_bytes;
 mod wire;

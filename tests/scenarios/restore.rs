@@ -10,11 +10,8 @@ use backup_store::{
     CreateOptions, KdfParams, MemoryBackend, Passphrase, StopSignal, Store, StoreOptions,
 };
 use bytes::Bytes;
-use m365_auth::{
-    CachedTokenProvider, Cloud, RetryPolicy, ServiceTransport, SystemEnvironment, TokenClient,
-    Transport,
-};
-use m365_graph::{GraphClient, GraphOptions};
+use m365_auth::{ServiceTransport, Transport};
+use m365_graph::GraphClient;
 use m365_simulator::compare::{self, Comparison};
 use m365_simulator::tenant::message::{Address, Attachment, Flag, Importance};
 use m365_simulator::{Fault, FaultPlan, FaultRule, MessageInfo, NewMessage, Tenant, TenantSpec};
@@ -23,6 +20,8 @@ use restore_engine::{
     RestoreOutcome, RestorePlan, RestoreReport, RestoreRequest, Target, execute, plan,
 };
 use tempfile::TempDir;
+
+use crate::support::client_over;
 
 /// A tenant, a client that speaks to it in process, and a store with one backup of it.
 pub(crate) struct Story {
@@ -40,28 +39,6 @@ fn in_process(tenant: &Tenant) -> Arc<dyn Transport> {
             async move { tenant.handle(request).await }
         },
     ))
-}
-
-fn client(tenant: &Tenant, transport: Arc<dyn Transport>) -> GraphClient {
-    let (urls, app) = (tenant.urls(), tenant.app());
-    let (login, graph) = (urls.login.clone(), urls.graph.clone());
-    let cloud = Cloud::from_urls("simulated", login, graph, urls.ews.clone()).unwrap();
-    let environment = Arc::new(SystemEnvironment);
-    let tokens = TokenClient::client_secret(
-        Arc::clone(&transport),
-        &cloud,
-        &app.tenant_id,
-        &app.client_id,
-        app.client_secret.as_str().into(),
-        environment.clone(),
-    )
-    .unwrap();
-    let tokens = Arc::new(CachedTokenProvider::new(Arc::new(tokens), environment));
-    let options = GraphOptions {
-        retry: RetryPolicy::none(),
-        ..GraphOptions::default()
-    };
-    GraphClient::new(transport, tokens, &cloud, options).unwrap()
 }
 
 impl Story {
@@ -83,7 +60,7 @@ impl Story {
             ..TenantSpec::default()
         };
         let tenant = Tenant::generate(spec).unwrap();
-        let client = client(&tenant, transport(&tenant));
+        let client = client_over(&tenant, transport(&tenant));
         let dir = TempDir::new().unwrap();
         let mut create = CreateOptions::default();
         create.kdf = KdfParams::minimum();

@@ -16,11 +16,12 @@ use backup_store::{
     Backend, CreateOptions, InlineOffload, KdfParams, MemoryBackend, Passphrase, StopSignal, Store,
     StoreOptions,
 };
-use m365_auth::{CachedTokenProvider, Cloud, RetryPolicy, ServiceTransport, SystemEnvironment};
-use m365_auth::{Secret, TokenClient, TokenProvider, Transport};
+use m365_auth::{ServiceTransport, Transport};
 use m365_graph::{GraphClient, GraphOptions};
 use m365_simulator::{Tenant, TenantSpec};
 use tokio::sync::Notify;
+
+use crate::signed_in::App;
 
 /// A tenant of a few people, with little in it.
 pub(crate) fn small_tenant(seed: u64) -> Tenant {
@@ -52,26 +53,7 @@ pub(crate) fn client(tenant: &Tenant) -> GraphClient {
 
 /// Returns a client for the tenant that retries nothing, over a transport of the caller's.
 pub(crate) fn client_over(tenant: &Tenant, transport: Arc<dyn Transport>) -> GraphClient {
-    let environment = Arc::new(SystemEnvironment);
-    let urls = tenant.urls();
-    let (login, graph, ews) = (urls.login.as_str(), urls.graph.as_str(), urls.ews.as_str());
-    let cloud = Cloud::from_record("simulated", login, graph, ews).unwrap();
-    let app = tenant.app();
-    let tokens = TokenClient::client_secret(
-        transport.clone(),
-        &cloud,
-        &app.tenant_id,
-        &app.client_id,
-        Secret::new(app.client_secret),
-        environment.clone(),
-    );
-    let tokens: Arc<dyn TokenProvider> = Arc::new(tokens.unwrap());
-    let tokens = Arc::new(CachedTokenProvider::new(tokens, environment));
-    let options = GraphOptions {
-        retry: RetryPolicy::none(),
-        ..GraphOptions::default()
-    };
-    GraphClient::new(transport, tokens, &cloud, options).unwrap()
+    App::of(tenant).client(transport.clone(), transport, GraphOptions::default())
 }
 
 /// A store for a tenant.

@@ -94,7 +94,11 @@ pub(crate) fn read_item(item: &Item, path: PathBuf) -> io::Result<Vec<u8>> {
             ))),
         };
     }
-    fs::read(path)
+    // The listing knows the size: nothing is asked twice. A byte more, so that the end is seen.
+    let size = usize::try_from(item.size_bytes).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(size + 1);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads the next piece of a file into `piece`, on another thread; it is empty at the end.

@@ -119,20 +119,37 @@ impl Cutter {
         std::mem::take(&mut self.streams.ready)
     }
 
+    /// Splits a message that is here as a whole; returns its reference and its chunks.
+    pub(super) fn split(mut self, message: &[u8]) -> Result<(ContentRef, Vec<Chunk>)> {
+        self.length = message.len() as u64;
+        self.finish_with(message)
+    }
+
     /// Ends the content; returns its reference and its last chunks.
     pub(super) fn finish(mut self) -> Result<(ContentRef, Vec<Chunk>)> {
+        let message = self.message.as_mut();
+        let rest = message.map(|message| std::mem::take(&mut message.input));
+        self.finish_with(&rest.unwrap_or_default())
+    }
+
+    /// Ends the content with the rest of its message, if it is one.
+    fn finish_with(mut self, rest: &[u8]) -> Result<(ContentRef, Vec<Chunk>)> {
         let mut streams = self.streams;
-        let message = self.message.map(|mut message| {
-            message.splitter.push(&message.input, &mut streams)?;
+        let is_message = self.message.is_some();
+        if let Some(mut message) = self.message {
+            streams
+                .literals
+                .buffer
+                .reserve(rest.len().min(AVERAGE_BYTES));
+            message.splitter.push(rest, &mut streams)?;
             message.splitter.finish(&mut streams)?;
-            Ok(message.input)
-        });
-        let message = message.transpose()?;
+        }
         let one_chunk = streams.literals.is_whole(self.length);
         if !one_chunk {
-            let rest = message.as_deref();
-            self.hasher
-                .update(rest.unwrap_or_else(|| streams.literals.waiting()));
+            self.hasher.update(match is_message {
+                true => rest,
+                false => streams.literals.waiting(),
+            });
         }
         let (keys, ready) = (&streams.keys, &mut streams.ready);
         let chunks = streams.literals.finish(keys, streams.class, ready);

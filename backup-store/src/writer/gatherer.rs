@@ -23,6 +23,8 @@ use crate::store::HASHED_INLINE;
 /// Sizes at which a block of small chunks is sealed: text gains by a larger one, and inflates fast.
 const BLOCK_TARGET: usize = 512 * 1024;
 const TEXT_BLOCK_TARGET: usize = 1024 * 1024;
+/// From this size on a block gets the room that it needs when it is full, instead of growing to it.
+const SMALL_BLOCK: usize = 64 * 1024;
 /// Chunks from this size on are blocks of their own.
 const LARGE_CHUNK: usize = 256 * 1024;
 /// Blocks of one gatherer that are sealed at the same time.
@@ -86,9 +88,8 @@ impl Gatherer {
             return content.finish().await;
         }
         if class == ContentClass::Mail {
-            let mut cutter = Cutter::new(Arc::clone(self.writer().store().keys()), class);
-            cutter.accept(bytes);
-            let (content, chunks) = cutter.finish()?;
+            let cutter = Cutter::new(Arc::clone(self.writer().store().keys()), class);
+            let (content, chunks) = cutter.split(bytes)?;
             for chunk in chunks {
                 self.put_chunk(chunk.class, chunk.id, chunk.bytes.into())
                     .await?;
@@ -188,6 +189,10 @@ impl Gatherer {
                     _ => BLOCK_TARGET,
                 };
                 let block = state.open.entry(class).or_default();
+                if block.plain.len() >= SMALL_BLOCK && block.plain.capacity() < target {
+                    let room = target + LARGE_CHUNK - block.plain.len();
+                    block.plain.reserve_exact(room);
+                }
                 block.plain.extend_from_slice(&bytes);
                 block.chunks.push((id, length));
                 if block.plain.len() >= target {

@@ -10,15 +10,13 @@ use backup_store::{
     CreateOptions, InlineOffload, KdfParams, LocalBackend, Passphrase, StopSignal, Store,
     StoreOptions,
 };
-use m365_auth::{
-    CachedTokenProvider, Charge, Cloud, LimitedTransport, LimiterMode, QueueLimits, RetryPolicy,
-    Scheduler, Secret, SharedLimiter, SystemEnvironment, TokenClient, TokenProvider,
-};
+use m365_auth::{Cloud, QueueLimits, Scheduler, SharedLimiter};
 use m365_graph::limits::{TenantSize, limit_table};
-use m365_graph::{GraphClient, GraphOptions};
 use tokio::time::Instant;
 
 use crate::metadata::{Answering, HOST, Sizes, WithoutContent, cpu_nanoseconds, transport};
+use crate::signed_in::App;
+use crate::world::limited;
 
 /// What one run over metadata has shown.
 #[derive(Debug)]
@@ -56,8 +54,9 @@ pub(crate) async fn run(
     let answering = Arc::new(Answering::default());
     let limiter = SharedLimiter::new(limit_table(TenantSize::default()));
     let scheduler = Scheduler::new(limiter.clone(), QueueLimits::default());
+    let wire = transport(sizes, &answering, latency);
     let source = WithoutContent {
-        mail: OutlookSource::new(client(sizes, &answering, &limiter, latency)),
+        mail: OutlookSource::new(limited(&app(), wire, &limiter)),
         limiter,
         latency,
         answering: Arc::clone(&answering),
@@ -83,38 +82,16 @@ pub(crate) async fn run(
     }
 }
 
-fn client(
-    sizes: &Arc<Sizes>,
-    answering: &Arc<Answering>,
-    limiter: &SharedLimiter,
-    latency: Duration,
-) -> GraphClient {
-    let environment = Arc::new(SystemEnvironment);
-    let wire = transport(sizes, answering, latency);
-    let cloud = Cloud::from_record(
-        "generated",
-        "https://login.example/",
-        HOST,
-        "https://ews.example/",
-    );
-    let cloud = cloud.expect("addresses");
-    let tokens = TokenClient::client_secret(
-        Arc::clone(&wire),
-        &cloud,
-        "contoso",
-        "app",
-        Secret::new("secret"),
-        environment.clone(),
-    );
-    let tokens: Arc<dyn TokenProvider> = Arc::new(tokens.expect("a token client"));
-    let tokens = Arc::new(CachedTokenProvider::new(tokens, environment));
-    let others = Charge::at(["app"]);
-    let wire = LimitedTransport::new(wire, limiter.clone(), LimiterMode::Refuse, others);
-    let options = GraphOptions {
-        retry: RetryPolicy::none(),
-        ..GraphOptions::default()
-    };
-    GraphClient::new(Arc::new(wire), tokens, &cloud, options).expect("a client")
+/// The app of a tenant that only answers.
+fn app() -> App {
+    let (login, ews) = ("https://login.example/", "https://ews.example/");
+    let cloud = Cloud::from_record("generated", login, HOST, ews);
+    App {
+        cloud: cloud.expect("addresses"),
+        tenant: "contoso".to_owned(),
+        id: "app".to_owned(),
+        secret: "secret".to_owned(),
+    }
 }
 
 /// The most memory that this program ever had; 0 where the system does not say.

@@ -22,6 +22,8 @@ mod alone;
 mod bound;
 mod metadata;
 mod shape;
+#[path = "../../harness/signed_in.rs"]
+mod signed_in;
 mod world;
 
 use std::time::Duration;

@@ -14,9 +14,8 @@ use backup_store::{
 use futures_util::StreamExt;
 use http::StatusCode;
 use m365_auth::{
-    CachedTokenProvider, Charge, Cloud, LimitedTransport, LimiterMode, Limits, QueueLimits,
-    RetryPolicy, Scheduler, Secret, ServiceTransport, SharedLimiter, SystemEnvironment,
-    TokenClient, TokenProvider, Transport, Unit,
+    Charge, LimitedTransport, LimiterMode, Limits, QueueLimits, Scheduler, ServiceTransport,
+    SharedLimiter, Transport, Unit,
 };
 use m365_graph::limits::{TenantSize, limit_table};
 use m365_graph::{GraphClient, GraphOptions};
@@ -24,6 +23,7 @@ use m365_simulator::{Fault, FaultPlan, FaultRule, Tenant, Throttling};
 use tokio::time::Instant;
 
 use crate::bound::Physics;
+use crate::signed_in::App;
 
 /// How somebody goes about it.
 #[derive(Debug, Clone, Copy)]
@@ -130,30 +130,11 @@ fn prepare(tenant: &Tenant, users: usize, physics: &Physics, troubles: &Troubles
     tenant.reset_counters();
 }
 
-fn client(tenant: &Tenant, wire: Arc<dyn Transport>, limiter: &SharedLimiter) -> GraphClient {
-    let environment = Arc::new(SystemEnvironment);
-    let urls = tenant.urls();
-    let (login, graph, ews) = (urls.login.as_str(), urls.graph.as_str(), urls.ews.as_str());
-    let cloud = Cloud::from_record("simulated", login, graph, ews).expect("addresses");
-    let app = tenant.app();
-    let secret = Secret::new(app.client_secret);
-    let tokens = TokenClient::client_secret(
-        Arc::clone(&wire),
-        &cloud,
-        &app.tenant_id,
-        &app.client_id,
-        secret,
-        environment.clone(),
-    );
-    let tokens: Arc<dyn TokenProvider> = Arc::new(tokens.expect("a token client"));
-    let tokens = Arc::new(CachedTokenProvider::new(tokens, environment));
+/// Limits every request but those for tokens.
+pub(crate) fn limited(app: &App, wire: Arc<dyn Transport>, limiter: &SharedLimiter) -> GraphClient {
     let others = Charge::at(["app"]);
-    let wire = LimitedTransport::new(wire, limiter.clone(), LimiterMode::Refuse, others);
-    let options = GraphOptions {
-        retry: RetryPolicy::none(),
-        ..GraphOptions::default()
-    };
-    GraphClient::new(Arc::new(wire), tokens, &cloud, options).expect("a client")
+    let limited = LimitedTransport::new(wire.clone(), limiter.clone(), LimiterMode::Refuse, others);
+    app.client(wire, Arc::new(limited), GraphOptions::default())
 }
 
 fn scheduler(strategy: &Strategy) -> Scheduler {
@@ -198,7 +179,7 @@ pub(crate) async fn play(
     let report: RunReport = 'run: {
         for crash in 1..=troubles.crashes + 1 {
             let scheduler = scheduler(strategy);
-            let client = client(tenant, Arc::clone(&wire), scheduler.limiter());
+            let client = limited(&App::of(tenant), Arc::clone(&wire), scheduler.limiter());
             let sources: Vec<Arc<dyn Source>> = vec![Arc::new(OutlookSource::new(client))];
             let options = BackupOptions {
                 state_dir: folder.path().to_owned(),
