@@ -44,6 +44,8 @@ pub enum Mutant {
     SnapshotsBeforeFences,
     /// A lease that is live is taken for ended, without a fence.
     FenceByTimeout,
+    /// A writer that was fenced goes on in its next slot.
+    FenceIgnored,
     /// No lease is settled.
     LeasesIgnored,
     /// Retention deletes snapshots before the plan.
