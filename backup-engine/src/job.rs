@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use backup_store::catalog::{
@@ -522,6 +523,8 @@ impl Start<'_> {
             requests,
             page_sizes: Mutex::default(),
             keep_after: context.options.keep_after,
+            keep_items: context.options.keep_items,
+            unkept: AtomicUsize::new(0),
         };
         let run = self.resume(reader, hold, moved).await?;
         let report = Box::new(Box::pin(run.run()).await?);

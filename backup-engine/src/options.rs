@@ -41,6 +41,10 @@ pub struct BackupOptions {
     /// A page whose content takes longer than this has what came of it kept, time and again, so that
     /// a crash loses no more than that much work on a resource.
     pub keep_after: Duration,
+    /// So many contents that came for pages of one resource, however many are under way, have some
+    /// of them kept: with the requests in flight, this is what a crash fetches again at most. Half
+    /// of a usual page, so that both together are less than one.
+    pub keep_items: usize,
     /// Cursors older than this are written anew, even for a resource without changes.
     pub cursor_age_max: Duration,
     /// Whether this run makes a Data Synchronization Check.
@@ -72,6 +76,7 @@ impl Default for BackupOptions {
             checkpoint_bytes: 1 << 30,
             checkpoint_items: 20_000,
             keep_after: Duration::from_secs(5),
+            keep_items: 64,
             cursor_age_max: Duration::from_secs(7 * 24 * 3600),
             sync_check: SyncCheck::Off,
             proofs_max: 20,

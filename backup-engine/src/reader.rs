@@ -1,6 +1,7 @@
 //! Reader: the calls of one resource, each through its gate, each tried as often as is allowed.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub(crate) struct Reader<'a> {
     pub(crate) page_sizes: Mutex<HashMap<String, PageSize>>,
     /// After how long what has come of a page is handed over, its rest still to come.
     pub(crate) keep_after: Duration,
+    /// How much may have come of all pages under way before some of it is handed over.
+    pub(crate) keep_items: usize,
+    /// What has come of all pages under way and was not handed over.
+    pub(crate) unkept: AtomicUsize,
 }
 
 /// What a call has brought.
@@ -112,8 +117,9 @@ impl<'a> Reader<'a> {
         let items = std::mem::take(&mut work.to_fetch);
         let content = Content {
             fetched: self.fetched(items, &into),
-            keep_after: self.keep_after,
+            reader: self,
             results: Vec::new(),
+            unkept: 0,
             since: Instant::now(),
             page: Some(FetchedPage {
                 feed,
@@ -227,20 +233,36 @@ type Batch = (usize, Vec<(SeenItem, Result<Fetched>)>);
 /// The content of one page on its way.
 struct Content<'a> {
     fetched: BoxStream<'a, Batch>,
-    keep_after: Duration,
+    reader: Arc<Reader<'a>>,
     /// What came and was not handed over.
     results: Vec<Batch>,
+    /// How much of it counts among what is not kept.
+    unkept: usize,
     since: Instant,
     page: Option<FetchedPage>,
 }
 
 impl Content<'_> {
+    fn hand_over(&mut self) {
+        self.since = Instant::now();
+        let kept = std::mem::take(&mut self.unkept);
+        self.reader.unkept.fetch_sub(kept, Ordering::Relaxed);
+    }
+
     async fn step(&mut self) -> Option<Step> {
-        let page = self.page.as_ref()?;
+        if self.page.is_none() {
+            return None;
+        }
         while let Some(batch) = self.fetched.next().await {
+            let count = batch.1.len();
+            self.unkept += count;
+            let unkept = self.reader.unkept.fetch_add(count, Ordering::Relaxed) + count;
             self.results.push(batch);
-            if self.since.elapsed() >= self.keep_after {
-                self.since = Instant::now();
+            let late = self.since.elapsed() >= self.reader.keep_after;
+            // A crash loses what came of all pages of a resource: together they are less than one.
+            if late || unkept >= self.reader.keep_items {
+                self.hand_over();
+                let page = self.page.as_ref()?;
                 let part = Part {
                     feed: page.feed.id.clone(),
                     results: take_what_came(&mut self.results),
@@ -249,6 +271,7 @@ impl Content<'_> {
                 return Some(Step::Ahead(Box::new(part)));
             }
         }
+        self.hand_over();
         let results = in_order(std::mem::take(&mut self.results));
         let page = self.page.take()?;
         Some(Step::Fetched(Box::new(FetchedPage { results, ..page })))

@@ -284,16 +284,22 @@ impl<'a> ResourceRun<'a> {
             results,
             into,
         } = page;
+        let (came, error) = what_came(results);
+        if let Some(error) = error {
+            // The page is not committed, so that the next run sees the item again.
+            let feed = feed.id;
+            let results = came;
+            self.keep(Part {
+                feed: feed.clone(),
+                results,
+                into,
+            })
+            .await?;
+            return self.fail(&feed, error).map(|()| None);
+        }
         entry.edits.extend(self.view.ahead().take_arrived(&feed.id));
-        for (seen, result) in results {
-            let outcome = match result {
-                Ok(outcome) => outcome,
-                // The page is not committed, so that the next run sees the item again.
-                Err(error) => return self.fail(&feed.id, error).map(|()| None),
-            };
-            let edit = self
-                .edit(&feed.id, (seen, outcome), &into, entry.at)
-                .await?;
+        for came in came {
+            let edit = self.edit(&feed.id, came, &into, entry.at).await?;
             entry.edits.push(edit);
         }
         let ended = matches!(next, Next::End(_));
@@ -337,9 +343,21 @@ impl<'a> ResourceRun<'a> {
         };
         let packs = part.into.commit().await?.packs;
         entry.packs = self.view.ahead().packs_of_page(&entry.feed, packs);
+        self.append(&entry).await
+    }
+
+    async fn append(&mut self, entry: &Entry) -> Result<()> {
         self.sequence += 1;
         let journal = &self.context.journal;
-        journal.append(&self.header, self.sequence, &entry).await
+        journal.append(&self.header, self.sequence, entry).await
+    }
+
+    /// Journals what is ahead once more: a snapshot covers the rows up to it, those among them.
+    async fn keep_beyond_snapshot(&mut self) -> Result<()> {
+        for entry in self.view.ahead().entries(self.context.environment.now()) {
+            self.append(&entry).await?;
+        }
+        Ok(())
     }
 
     /// Begins to gather the content of one entry.
@@ -358,11 +376,7 @@ impl<'a> ResourceRun<'a> {
                 entry.packs = self.view.ahead().packs_of_page(&entry.feed, packs);
             }
             entry.cursors = self.view.take_dirty_cursors();
-            self.sequence += 1;
-            self.context
-                .journal
-                .append(&self.header, self.sequence, &entry)
-                .await?;
+            self.append(&entry).await?;
             if early {
                 content.commit().await?;
             }
@@ -418,7 +432,8 @@ impl<'a> ResourceRun<'a> {
         }
         let snapshot = self.snapshot(outcome).await?;
         self.since_checkpoint = Instant::now();
-        self.send(snapshot, None)
+        self.send(snapshot, None)?;
+        self.keep_beyond_snapshot().await
     }
 
     fn send(&mut self, snapshot: Snapshot, verdict: Option<Verdict>) -> Result<()> {
@@ -484,11 +499,13 @@ impl<'a> ResourceRun<'a> {
             self.context.claims.settle(&self.hold, &verdict).await?;
         } else if changed {
             self.send(snapshot, Some(verdict))?;
+            self.keep_beyond_snapshot().await?;
         } else {
             self.context
                 .journal
                 .cover(&self.header, self.sequence)
                 .await?;
+            self.keep_beyond_snapshot().await?;
             self.context.outbox.leaves(&self.reader.resource.id);
             self.context.claims.settle(&self.hold, &verdict).await?;
         }
@@ -587,6 +604,20 @@ async fn while_polling<T>(
         }
     }
     work.await
+}
+
+/// Takes apart what came of a page, and the first error of what did not.
+fn what_came(
+    results: Vec<(SeenItem, Result<Fetched>)>,
+) -> (Vec<(SeenItem, Fetched)>, Option<Error>) {
+    let (mut came, mut first) = (Vec::with_capacity(results.len()), None);
+    for (seen, result) in results {
+        match result {
+            Ok(fetched) => came.push((seen, fetched)),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    (came, first)
 }
 
 /// How many feeds are read side by side the first time.

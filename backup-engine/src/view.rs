@@ -206,6 +206,7 @@ impl View {
         self.cursors.remove(feed);
         self.dirty_cursors.remove(feed);
         self.shadows.remove(feed);
+        self.ahead.end(feed);
     }
 
     /// Returns the record of an item, the one that `feed` has brought in this enumeration first.

@@ -448,6 +448,76 @@ async fn a_reset_that_an_interrupted_run_met_is_not_met_again() {
     assert_eq!(idle.resources[0].outcome, ResourceOutcome::Unchanged);
 }
 
+/// Runs until so many contents came, whatever became of them.
+async fn killed_at_content(world: &World, contents: usize) -> bool {
+    let enough = std::future::poll_fn(|context| {
+        if world.source.state().fetched.len() >= contents {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    });
+    tokio::select! {
+        biased;
+        () = enough => true,
+        report = world.backup() => {
+            assert_eq!(report.outcome, RunOutcome::Complete);
+            false
+        }
+    }
+}
+
+/// The law: what a crash fetches again of one resource is what came and was not kept, of all feeds
+/// under way together, and what was in flight; a checkpoint on the way changes nothing in that.
+#[tokio::test]
+async fn a_kill_at_any_content_repeats_less_than_a_page_of_the_resource() {
+    const PAGE: usize = 8;
+    const KEPT: usize = 3;
+    const REQUESTS: usize = 4;
+    for checkpoint in [1, 5, 1000] {
+        let (mut kills, mut most) = (0, 0);
+        for contents in 1.. {
+            let source = filled(Layout::Mailbox, PAGE);
+            let mut world = World::new(&source).await;
+            world.options.requests_per_resource = REQUESTS;
+            world.options.keep_items = KEPT;
+            world.options.checkpoint_items = checkpoint;
+            if !killed_at_content(&world, contents).await {
+                break;
+            }
+            kills += 1;
+            assert_eq!(world.backup().await.outcome, RunOutcome::Complete);
+            let again = source.state().fetched.len() - 24;
+            most = most.max(again);
+            assert!(
+                again < PAGE && again <= KEPT + REQUESTS,
+                "killed at {contents}, checkpoints at {checkpoint}: {again} fetched again"
+            );
+            equals_a_fresh_backup(&world).await;
+        }
+        assert!(kills >= 16, "only {kills} kills");
+        println!("{kills} kills, checkpoints at {checkpoint}: at most {most} fetched again");
+    }
+}
+
+/// Killed again and again, a few contents at a time: what each life adds is kept.
+#[tokio::test]
+async fn lives_cut_short_one_after_another_repeat_no_more_each() {
+    let source = filled(Layout::Mailbox, 8);
+    let mut world = World::new(&source).await;
+    world.options.requests_per_resource = 4;
+    world.options.keep_items = 3;
+    world.options.checkpoint_items = 5;
+    let (mut lives, mut contents) = (0, 9);
+    while killed_at_content(&world, contents).await {
+        lives += 1;
+        contents = source.state().fetched.len() + 9;
+    }
+    let again = source.state().fetched.len() - 24;
+    assert!(again <= lives * 7, "{again} in {lives} lives");
+    equals_a_fresh_backup(&world).await;
+}
+
 async fn a_stop_loses_no_removed_folder(lose_cursors: bool) {
     for after in 1..8 {
         let source = filled(Layout::Mailbox, 1);

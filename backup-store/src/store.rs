@@ -6,6 +6,7 @@ mod disk;
 mod distrust;
 mod index;
 pub(crate) mod key_slots;
+mod local_record;
 mod objects;
 pub(crate) mod remembered;
 #[cfg(feature = "fault-injection")]
@@ -35,7 +36,8 @@ use crate::slots::SlotCache;
 
 pub(crate) use self::create::refuse_existing;
 pub(crate) use self::distrust::is_damage_name;
-pub(crate) use self::objects::{Resolved, put_resolved};
+pub(crate) use self::local_record::LocalRecord;
+pub(crate) use self::objects::{Resolved, hand_over, put_resolved};
 pub(crate) use self::remembered::Seen;
 use self::unlock::Holder;
 
@@ -131,7 +133,7 @@ impl Store {
     /// when no place holds it whole.
     pub async fn read_chunk(&self, id: &ChunkId) -> Result<Bytes> {
         let places = self.locate_to_read(std::slice::from_ref(id)).await?;
-        self.read_chunk_at(id, places.first().map_or(&[], Vec::as_slice), &[])
+        self.follow_chunk(id, places.first().map_or(&[], Vec::as_slice), &[])
             .await
     }
 
@@ -257,6 +259,27 @@ impl Store {
         self.locate(ids).await
     }
 
+    /// Reads a chunk from one of its places, or from where a prune has put it since they were found.
+    pub(crate) async fn follow_chunk(
+        &self,
+        id: &ChunkId,
+        places: &[Location],
+        next: &[Location],
+    ) -> Result<Bytes> {
+        let gone = match self.read_chunk_at(id, places, next).await {
+            Err(cause) if is_gone(&cause) => cause,
+            read => return read,
+        };
+        self.refresh_index().await?;
+        let mut found = self.locate_to_read(std::slice::from_ref(id)).await?;
+        let mut found = found.pop().unwrap_or_default();
+        found.retain(|place| !places.contains(place));
+        match found.is_empty() {
+            true => Err(gone),
+            false => self.read_chunk_at(id, &found, &[]).await,
+        }
+    }
+
     /// Reads a chunk from one of its places; `next` are places that will be wanted soon.
     pub(crate) async fn read_chunk_at(
         &self,
@@ -306,4 +329,11 @@ impl Store {
         }
         Ok(chunk)
     }
+}
+
+/// Tells whether a pack was not there, whose chunks a prune may have put elsewhere.
+fn is_gone(cause: &Error) -> bool {
+    let source = std::error::Error::source(cause);
+    let source = source.and_then(|source| source.downcast_ref::<Error>());
+    source.is_some_and(|source| source.kind() == ErrorKind::NotFound)
 }

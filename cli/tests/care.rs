@@ -4,7 +4,7 @@ use std::fs;
 
 use m365_simulator::ChangeSpec;
 
-use crate::support::World;
+use crate::support::{World, run_bare};
 
 /// Runs with another way to open the store in place of the passphrase of the config.
 fn opened_by(world: &World, key: &[&str], args: &[&str]) -> crate::support::Said {
@@ -244,6 +244,20 @@ fn what_is_forgotten_frees_its_space_and_the_rest_restores() {
         .run(&["prune", "--forget", &pinned, "--dry-run"])
         .assert(0);
     assert!(said.out.contains("nothing"), "a pin holds: {}", said.out);
+    let (place, secret) = (world.path("store"), world.path("passphrase"));
+    let (place, secret) = (place.to_str().unwrap(), secret.to_str().unwrap());
+    let mut alone = vec!["prune", "--forget", &pinned, "--dry-run", "--store", place];
+    alone.extend(["--passphrase-file", secret]);
+    let refused = run_bare(&alone).assert(2);
+    assert!(
+        refused.err.contains("pins are not known"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("--ignore-pins"), "{}", refused.err);
+    alone.push("--ignore-pins");
+    let told = run_bare(&alone).assert(0);
+    assert!(told.err.contains("even if they are pinned"), "{}", told.err);
     fs::write(&set, &text).unwrap();
     world
         .run(&["prune", "--forget", &pinned, "--yes"])

@@ -199,6 +199,18 @@ impl Mail {
             .await
     }
 
+    /// Reads a message with the properties that [`messages_delta`](Self::messages_delta) and
+    /// [`messages_page`](Self::messages_page) show: without its body.
+    ///
+    /// *Errors*: [`NotFound`](crate::ErrorKind::NotFound).
+    pub async fn message_as_listed(&self, id: &str) -> Result<Entity<Message>> {
+        let path = [segment("messages"), id.into()];
+        let call = self.get("the message")?.path(&path)?;
+        self.client
+            .entity(call.query("$select", MESSAGE_PROPERTIES))
+            .await
+    }
+
     /// Reads the MIME form of a message, streamed, byte for byte as the service makes it.
     ///
     /// *Errors*: [`ItemCorrupt`](crate::ErrorKind::ItemCorrupt) when the service cannot make it;

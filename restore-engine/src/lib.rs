@@ -29,6 +29,6 @@ pub use plan::{
 pub use report::{DETAILS_MAX, ItemDetail, RestoreOutcome, RestoreReport};
 pub use request::{ConflictRule, Destination, RestoreRequest, Selection};
 pub use target::{
-    DriveTarget, FoundContainer, NewContainer, Occupant, OutlookTarget, Place, ServiceLimits,
-    Target, WriteCost, WriteJob, Written,
+    DriveTarget, FoundContainer, NewContainer, Occupant, OutlookTarget, Place, ScheduledTarget,
+    ServiceLimits, Target, WriteCost, WriteJob, Written,
 };

@@ -3,12 +3,15 @@
 mod one_drive;
 mod outlook;
 mod record;
+mod scheduled;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use backup_store::Store;
 use backup_store::catalog::{Container, Item, Service};
+
+use m365_auth::Charge;
 
 use crate::error::Result;
 use crate::loss::LossCode;
@@ -18,6 +21,7 @@ pub use outlook::OutlookTarget;
 pub use record::{
     FoundContainer, NewContainer, Occupant, Place, ServiceLimits, WriteCost, WriteJob, Written,
 };
+pub use scheduled::ScheduledTarget;
 
 /// Writes one service: one mailbox, one drive.
 ///
@@ -31,6 +35,10 @@ pub trait Target: fmt::Debug + Send + Sync {
     ///
     /// *Errors*: [`NotFound`](crate::ErrorKind::NotFound) when the owner has none.
     async fn place(&self) -> Result<Place>;
+
+    /// Returns as what its requests count in the limiter: the same as those of a backup of this
+    /// mailbox or drive.
+    async fn charge(&self) -> Result<Charge>;
 
     /// Tells whether two items of one container may not have the same name.
     fn names_are_unique(&self) -> bool;

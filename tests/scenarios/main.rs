@@ -14,6 +14,7 @@ mod costs;
 #[path = "../../m365-graph/tests/conformance/description.rs"]
 mod description;
 mod faults;
+mod guests;
 mod interruption;
 #[path = "../../m365-graph/tests/conformance/recording.rs"]
 mod recording;

@@ -82,9 +82,15 @@ impl ResourceRun<'_> {
                 items.push(seen);
             }
         }
-        if items.is_empty() {
-            return Ok(());
+        let mut items = items.into_iter();
+        while items.len() > 0 {
+            let part = items.by_ref().take(self.part()).collect();
+            self.retry_part(part).await?;
         }
+        Ok(())
+    }
+
+    async fn retry_part(&mut self, items: Vec<SeenItem>) -> Result<()> {
         let mut entry = Entry::new(self.context.environment.now());
         let into = self.gather();
         for (seen, result) in self.reader.fetch(items, &into).await {
@@ -99,6 +105,11 @@ impl ResourceRun<'_> {
             }
         }
         self.commit(entry, &into).await
+    }
+
+    /// How many items that no page shows are fetched for one commit: a crash loses no more of them.
+    fn part(&self) -> usize {
+        self.reader.keep_items.max(1)
     }
 
     /// Rebuilds what was seen of an item from its record and its stored properties. Its change key
@@ -189,17 +200,27 @@ impl ResourceRun<'_> {
         Ok(())
     }
 
-    /// Commits items as they were read, outside any feed, and edits beside them.
+    /// Commits items as they were read, outside any feed, and then edits beside them.
     pub(super) async fn commit_located(
         &mut self,
         located: Vec<Change>,
         edits: Vec<Edit>,
     ) -> Result<()> {
+        let mut located = located.into_iter();
+        while located.len() > 0 {
+            let part = located.by_ref().take(self.part()).collect();
+            Box::pin(self.commit_part(part)).await?;
+        }
+        let mut entry = Entry::new(self.context.environment.now());
+        entry.edits = edits;
+        self.commit(entry, &self.gather()).await
+    }
+
+    async fn commit_part(&mut self, located: Vec<Change>) -> Result<()> {
         let now = self.context.environment.now();
         let into = self.gather();
         let work = page::plan(&mut self.view, &settlement(), located, &into, now).await?;
         let mut entry = work.entry;
-        entry.edits.extend(edits);
         for (seen, result) in self.reader.fetch(work.to_fetch, &into).await {
             match result {
                 Ok(outcome) => {

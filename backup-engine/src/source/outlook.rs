@@ -160,7 +160,7 @@ impl Source for OutlookSource {
         match self
             .client
             .mail(&resource.service_id)
-            .message(item_id)
+            .message_as_listed(item_id)
             .await
         {
             Ok(message) => {

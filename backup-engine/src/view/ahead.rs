@@ -2,23 +2,26 @@
 //!
 //! It belongs to no state. A record counts only when its page is shown again with the same change
 //! key and is committed: what was deleted meanwhile is not shown again, and so is never kept.
+//! A checkpoint covers the journal up to it; what is ahead of it then is journalled once more.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use backup_store::PackId;
 use backup_store::catalog::{Item, ItemState};
+use backup_store::{PackId, Timestamp};
 
 use crate::journal::{Edit, Entry};
 use crate::source::SeenItem;
 
 /// What came ahead, by feed.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead(HashMap<String, OfFeed>);
+pub(crate) struct Ahead(BTreeMap<String, OfFeed>);
 
 #[derive(Debug, Default)]
 struct OfFeed {
-    /// Records that an interrupted run kept, by item.
-    kept: HashMap<String, Edit>,
+    /// Records that an interrupted run, or a page that failed, left, by item.
+    kept: BTreeMap<String, Edit>,
+    /// Those of them that the page under way has taken.
+    taken: Vec<Edit>,
     /// What came for the page that is under way now.
     arrived: Vec<Edit>,
     /// The packs that hold the content of both.
@@ -37,28 +40,57 @@ impl Ahead {
         }
     }
 
-    /// Forgets a feed: a page of it was committed.
+    /// Forgets a feed: a page of it was committed, or it is gone.
     pub(super) fn end(&mut self, feed: &str) {
         self.0.remove(feed);
     }
 
-    /// Begins a page of a feed: what came for an earlier one that failed does not count for it.
+    /// Begins a page of a feed: what came for an earlier one that failed counts for it only where
+    /// it is shown again as it was.
     pub(crate) fn begin_page(&mut self, feed: &str) {
         if let Some(feed) = self.0.get_mut(feed) {
-            feed.arrived.clear();
+            for edit in feed.taken.drain(..).chain(feed.arrived.drain(..)) {
+                if is_kept(&edit)
+                    && let Edit::Put { item, .. } = &edit
+                {
+                    feed.kept.insert(item.key.id.clone(), edit);
+                }
+            }
         }
     }
 
     /// Takes the record of an item that was kept, if it is of the very state that is shown.
     pub(crate) fn take_kept(&mut self, feed: &str, seen: &SeenItem) -> Option<Edit> {
-        let kept = self.0.get_mut(feed)?.kept.remove(&seen.id)?;
+        let feed = self.0.get_mut(feed)?;
+        let kept = feed.kept.remove(&seen.id)?;
         let holds = |item: &Item| {
             item.change_key == seen.change_key
                 && item.key.container == seen.container
                 && item.key.created == seen.created
                 && !seen.draft
         };
-        matches!(&kept, Edit::Put { item, .. } if holds(item)).then_some(kept)
+        let holds = matches!(&kept, Edit::Put { item, .. } if holds(item));
+        holds.then(|| feed.taken.push(kept.clone()));
+        holds.then_some(kept)
+    }
+
+    /// Returns what is ahead of a checkpoint, as entries that outlive those which it covers: one
+    /// for each feed whose page is still under way.
+    pub(crate) fn entries(&self, at: Timestamp) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (name, feed) in &self.0 {
+            let edits = feed.kept.values().chain(&feed.taken).chain(&feed.arrived);
+            let edits: Vec<Edit> = edits.filter(|edit| is_kept(edit)).cloned().collect();
+            if !edits.is_empty() {
+                let mut entry = Entry::new(at);
+                entry.feed.clone_from(name);
+                entry.is_ahead = true;
+                entry.edits = edits;
+                entry.packs = feed.packs.iter().copied().collect();
+                entries.push(entry);
+            }
+        }
+        entries
     }
 
     /// Takes note of what came for the page of a feed that is under way, and makes the entry that
@@ -153,6 +185,32 @@ mod tests {
         let mut draft = seen("a", "1", "k");
         draft.draft = true;
         assert_eq!(taken(&draft), (false, false));
+    }
+
+    #[test]
+    fn what_is_ahead_is_journalled_again_with_its_packs_until_its_page_is_committed() {
+        let feed = |ahead: &Ahead| ahead.entries(Timestamp::from_millis(2));
+        let mut ahead = kept(vec![put(item("a", "1", "k")), put(item("a", "2", "k"))]);
+        ahead.begin_page("a");
+        assert!(ahead.take_kept("a", &seen("a", "1", "k")).is_some());
+        let mut entry = Entry::new(Timestamp::from_millis(1));
+        entry.feed = "a".into();
+        assert!(
+            ahead
+                .arrived(entry, vec![put(item("a", "3", "k"))])
+                .is_some()
+        );
+        let entries = feed(&ahead);
+        assert_eq!((entries.len(), entries[0].edits.len()), (1, 3));
+        assert!(entries[0].is_ahead);
+        assert_eq!(entries[0].packs, vec![PackId::from_bytes([1; 16])]);
+        // A page that failed and is read again takes all of it.
+        ahead.begin_page("a");
+        for id in ["1", "2", "3"] {
+            assert!(ahead.take_kept("a", &seen("a", id, "k")).is_some(), "{id}");
+        }
+        ahead.end("a");
+        assert!(feed(&ahead).is_empty());
     }
 
     #[test]

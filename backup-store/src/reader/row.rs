@@ -64,7 +64,7 @@ impl Row {
             .map_while(|places| places.first().copied())
             .collect();
         let places = self.places.front().map_or(&[][..], Vec::as_slice);
-        let chunk = store.read_chunk_at(id, places, &ahead).await?;
+        let chunk = store.follow_chunk(id, places, &ahead).await?;
         self.chunks.next();
         self.places.pop_front();
         Ok(Some(chunk))

@@ -8,6 +8,7 @@ use super::Writer;
 use super::rules::{Closed, SlotAnswer, SlotOrder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, SnapshotId};
+use crate::mutant::{Mutant, mutated};
 use crate::seal::ObjectKind;
 use crate::slots::{SET_BYTES, SET_LIMIT, Slot, SlotRecord, parse_slot_name, slot_name};
 use crate::snapshots::scan::{NewestOfEach, entry_of};
@@ -54,6 +55,11 @@ impl SlotWriter {
     async fn put(&mut self, store: &Store, slot: Slot) -> Result<()> {
         self.settle(store).await?;
         self.check_open()?;
+        if mutated(Mutant::FenceIgnored) {
+            let taken = slot_name(&self.lease, self.order.next)?;
+            let taken = store.backend().get(&taken, None).await.is_ok();
+            self.order.next += u32::from(taken);
+        }
         let name = slot_name(&self.lease, self.order.next)?;
         let sealed = store.seal(ObjectKind::Slot, &name, slot.encode()).await?;
         self.doubtful = Some((sealed, slot));

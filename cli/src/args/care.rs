@@ -118,6 +118,10 @@ pub(crate) struct PruneArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) forget: Vec<String>,
 
+    /// Forget although no config names the set, whose pins are then not known
+    #[arg(long)]
+    pub(crate) ignore_pins: bool,
+
     #[command(flatten)]
     pub(crate) how: PruneHow,
 }

@@ -11,7 +11,7 @@ use crate::args::{PruneArgs, PruneHow};
 use crate::config::Config;
 use crate::connect::{Context, OpenStore, state_folder};
 use crate::exit::Exit;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::progress::Ticker;
 use crate::{pins, snapshots, words};
@@ -19,6 +19,9 @@ use crate::{pins, snapshots, words};
 /// Runs the command.
 pub(crate) async fn run(context: &Context, args: PruneArgs) -> Result<Exit> {
     let config = context.config()?;
+    if config.is_none() && !args.forget.is_empty() {
+        refuse_without_pins(&context.output, args.ignore_pins)?;
+    }
     let open = context.open_store(config.as_ref()).await?;
     let mut forget = BTreeSet::new();
     for wanted in &args.forget {
@@ -26,6 +29,17 @@ pub(crate) async fn run(context: &Context, args: PruneArgs) -> Result<Exit> {
         forget.insert(found.id);
     }
     prune(context, config.as_ref(), &open, &args.how, forget).await
+}
+
+/// Pins stand beside the config of a set: without it nobody knows what must be kept.
+fn refuse_without_pins(out: &Output, ignore: bool) -> Result<()> {
+    if ignore {
+        out.warn("no config is named: snapshots are forgotten even if they are pinned");
+        return Ok(());
+    }
+    let failure = "no config is named, so that pins are not known: nothing is forgotten";
+    Err(Failure::usage(failure)
+        .next("name the set with --config FILE; or add --ignore-pins if nothing may be pinned"))
 }
 
 /// Forgets snapshots and removes what nothing needs; asks before anything is deleted.

@@ -4,15 +4,15 @@ mod choose;
 mod report;
 
 use backup_store::catalog::{Outcome, Service, SnapshotEntry};
-use m365_auth::RetryPolicy;
+use m365_auth::{RetryPolicy, Scheduler};
 use m365_graph::GraphClient;
 use restore_engine::{
     ConflictRule, Destination, DriveTarget, OutlookTarget, RestoreJournal, RestoreOutcome,
-    RestorePlan, RestoreReport, RestoreRequest, Target,
+    RestorePlan, RestoreReport, RestoreRequest, ScheduledTarget, Target,
 };
 
 use crate::args::{Conflict, RestoreArgs};
-use crate::connect::{Context, OpenStore, graph_client_for_restore, state_folder};
+use crate::connect::{Context, OpenStore, graph_client_for_restore, scheduler, state_folder};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result, from_restore};
 use crate::progress::RestoreProgress;
@@ -33,7 +33,8 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit> {
     entries
         .iter()
         .for_each(|entry| warn_of_gaps(context, entry));
-    let graph = graph_client_for_restore(&config, RetryPolicy::none())?;
+    let scheduler = scheduler();
+    let graph = graph_client_for_restore(&config, &scheduler, RetryPolicy::none())?;
 
     let mut jobs = Vec::new();
     for entry in entries {
@@ -49,7 +50,7 @@ pub(crate) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit> {
             conflict: rule(args.conflict),
             ..RestoreRequest::everything(entry)
         };
-        let target = target(&graph, &request)?;
+        let target = target(&graph, &scheduler, &request)?;
         let plan = restore_engine::plan(&open.store, &request, target.as_ref())
             .await
             .map_err(|error| from_restore("plan the restore", &open.place, &error))?;
@@ -101,11 +102,21 @@ async fn execute(
 }
 
 /// Builds what writes to the destination of a request.
-pub(crate) fn target(graph: &GraphClient, request: &RestoreRequest) -> Result<Box<dyn Target>> {
+pub(crate) fn target(
+    graph: &GraphClient,
+    scheduler: &Scheduler,
+    request: &RestoreRequest,
+) -> Result<Box<dyn Target>> {
     let (graph, owner) = (graph.clone(), request.owner());
     match &request.snapshot.snapshot.resource.service {
-        Service::Outlook => Ok(Box::new(OutlookTarget::new(graph, owner))),
-        Service::OneDrive => Ok(Box::new(DriveTarget::new(graph, owner))),
+        Service::Outlook => {
+            let target = OutlookTarget::new(graph, owner);
+            Ok(Box::new(ScheduledTarget::new(target, scheduler)))
+        }
+        Service::OneDrive => {
+            let target = DriveTarget::new(graph, owner);
+            Ok(Box::new(ScheduledTarget::new(target, scheduler)))
+        }
         other => Err(
             Failure::new(Exit::Failed, format!("this version cannot restore {other}"))
                 .next("use the version of m365-backup that made the snapshot, or a newer one"),

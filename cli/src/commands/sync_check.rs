@@ -50,16 +50,22 @@ pub(crate) fn show(out: &Output, report: &RunReport) -> Result<()> {
         (false, false) => "nothing was repaired",
     };
     out.line(&format!(
-        "drift: of {} listed, {} missing, {} stale, {} surplus ({}), {} different; {} of {} \
-         assumed contents were others; {end}",
-        words::counted(listed, "item"),
+        "drift: {} compared with the catalog: {} not in it, {} out of date, {} no longer in the \
+         service ({}), {} different; {}; {end}",
+        words::counted(listed, "listed item"),
         words::count(missing),
         words::count(stale),
         words::count(surplus),
         words::bytes(surplus_bytes),
         words::counted(containers, "folder"),
-        words::count(disproved),
-        words::count(proved),
+        match proved {
+            0 => "no assumed content was due to be proved".to_owned(),
+            _ => format!(
+                "{} fetched as proof, {} not as assumed",
+                words::counted(proved, "assumed content"),
+                words::count(disproved),
+            ),
+        },
     ))
 }
 

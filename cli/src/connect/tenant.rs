@@ -124,11 +124,14 @@ pub(crate) fn graph_client(config: &Config, scheduler: &Scheduler) -> Result<Gra
         .graph(RetryPolicy::none())
 }
 
-/// Builds the client that writes to the tenant.
-pub(crate) fn graph_client_for_restore(config: &Config, retry: RetryPolicy) -> Result<GraphClient> {
-    let limiter = SharedLimiter::new(limit_table(TenantSize::default()));
+/// Builds the client that writes to the tenant, as `scheduler` and its limiter allow.
+pub(crate) fn graph_client_for_restore(
+    config: &Config,
+    scheduler: &Scheduler,
+    retry: RetryPolicy,
+) -> Result<GraphClient> {
     Connection::new(config, Purpose::Restore)?
-        .limited(&limiter, LimiterMode::Wait, LEFT_BY_RESTORES)
+        .limited(scheduler.limiter(), LimiterMode::Wait, LEFT_BY_RESTORES)
         .graph(retry)
 }
 

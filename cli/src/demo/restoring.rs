@@ -1,6 +1,7 @@
 //! The restores of the demo: one mailbox and one drive to another user, compared with their source.
 
 use backup_store::catalog::{Browse, ResourceKind, Service, SnapshotEntry};
+use m365_auth::Scheduler;
 use m365_simulator::compare::{self, Comparison};
 use restore_engine::{Destination, NoObserver, RestoreJournal, RestoreOutcome, RestoreRequest};
 
@@ -80,7 +81,7 @@ async fn restore(
     let explain = |doing: &'static str| {
         move |error| from_restore(doing, stage.folder.store().display(), &error)
     };
-    let target = target(stage.graph, &request)?;
+    let target = target(stage.graph, &Scheduler::default(), &request)?;
     let plan = restore_engine::plan(stage.store, &request, target.as_ref())
         .await
         .map_err(explain("plan the restore"))?;

@@ -74,6 +74,11 @@ impl Scheduler {
         (state.queue.waiting(), state.queue.under_way())
     }
 
+    /// Returns how many bytes the units under way have announced.
+    pub fn bytes_under_way(&self) -> u64 {
+        self.lock().queue.bytes_under_way()
+    }
+
     /// Lets go whom it can, and tells them.
     fn advance(&self) {
         let mut state = self.lock();

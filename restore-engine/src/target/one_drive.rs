@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use backup_store::catalog::{Container, Item, ItemState, RepresentationKind, Service};
 use backup_store::{ContentReader, ContentRef, Store};
 use futures_util::{StreamExt, stream};
-use m365_auth::Body;
+use m365_auth::{Body, Charge};
 use m365_graph::{DriveClient, DriveItem, GraphClient, OnConflict, QuickXorHash, UploadOptions};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -85,6 +85,10 @@ impl Target for DriveTarget {
         let root = self.client.drive(&drive.id).root().await?;
         let owner = user.user_principal_name.as_deref().unwrap_or(&self.owner);
         Ok(Place::new(&Service::OneDrive, &drive.id, owner, &root.id))
+    }
+
+    async fn charge(&self) -> Result<Charge> {
+        Ok(self.drive().await?.lane())
     }
 
     fn names_are_unique(&self) -> bool {

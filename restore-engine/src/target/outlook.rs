@@ -6,14 +6,17 @@
 mod compare;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use backup_store::Store;
 use backup_store::catalog::{Container, Item, ItemState, RepresentationKind, Service};
 use bytes::Bytes;
-use m365_graph::{GraphClient, Mail, NewAttachment};
+use m365_auth::Charge;
+use m365_graph::{Entity, GraphClient, Mail, NewAttachment, User};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::{
     FoundContainer, NewContainer, Occupant, Place, ServiceLimits, Target, WriteCost, WriteJob,
@@ -29,8 +32,9 @@ use crate::message::{INCOMPLETE_PREFIX, NewMessage, SOURCE_ITEM_PROPERTY, build,
 #[derive(Clone)]
 pub struct OutlookTarget {
     client: GraphClient,
-    mail: Mail,
     owner: String,
+    /// Named by the id of its owner, as a backup names it: the limiter knows it by one name.
+    mail: Arc<OnceCell<Mail>>,
 }
 
 impl OutlookTarget {
@@ -38,13 +42,28 @@ impl OutlookTarget {
     ///
     /// `client` shall have no retry of its own: the engine decides when to try again.
     pub fn new(client: GraphClient, owner: impl Into<String>) -> Self {
-        let owner = owner.into();
-        let mail = client.mail(&owner);
         Self {
             client,
-            mail,
-            owner,
+            owner: owner.into(),
+            mail: Arc::default(),
         }
+    }
+
+    async fn mail(&self) -> Result<&Mail> {
+        let find = || async {
+            let user = self.user().await?;
+            Ok(self.client.mail(&user.id))
+        };
+        self.mail.get_or_try_init(find).await
+    }
+
+    async fn user(&self) -> Result<Entity<User>> {
+        let user = self.client.user(&self.owner).await;
+        user.map_err(|cause| self.of_mailbox(cause))
+    }
+
+    fn of_mailbox(&self, cause: m365_graph::Error) -> Error {
+        Error::from(cause).in_context(format_args!("mailbox of {}", self.owner))
     }
 
     /// Reads the stored forms and builds the message anew from them.
@@ -86,11 +105,11 @@ impl OutlookTarget {
             if let Some(content_id) = content_id {
                 new = new.with_content_id(content_id, inline);
             }
-            self.mail.add_attachment(id, &new).await?;
+            self.mail().await?.add_attachment(id, &new).await?;
         }
         let whole =
             json!({"singleValueExtendedProperties": [source_property(&item.key.id, false)]});
-        self.mail.update_message(id, &whole).await?;
+        self.mail().await?.update_message(id, &whole).await?;
         Ok(())
     }
 
@@ -99,7 +118,8 @@ impl OutlookTarget {
         let mut next = None;
         loop {
             let page = self
-                .mail
+                .mail()
+                .await?
                 .marked_messages_page(folder, SOURCE_ITEM_PROPERTY, value, next.as_ref())
                 .await?;
             list.extend(page.items.iter().map(|message| occupant(message.raw())));
@@ -118,14 +138,19 @@ impl Target for OutlookTarget {
     }
 
     async fn place(&self) -> Result<Place> {
-        let user = self.client.user(&self.owner).await.map_err(|cause| {
-            Error::from(cause).in_context(format_args!("mailbox of {}", self.owner))
-        })?;
-        let root = self.mail.folder("msgfolderroot").await.map_err(|cause| {
-            Error::from(cause).in_context(format_args!("mailbox of {}", self.owner))
-        })?;
+        let user = self.user().await?;
+        let mail = self
+            .mail
+            .get_or_init(async || self.client.mail(&user.id))
+            .await;
+        let root = mail.folder("msgfolderroot").await;
+        let root = root.map_err(|cause| self.of_mailbox(cause))?;
         let owner = user.user_principal_name.as_deref().unwrap_or(&self.owner);
         Ok(Place::new(&Service::Outlook, &user.id, owner, &root.id))
+    }
+
+    async fn charge(&self) -> Result<Charge> {
+        Ok(self.mail().await?.lane())
     }
 
     fn names_are_unique(&self) -> bool {
@@ -184,7 +209,7 @@ impl Target for OutlookTarget {
     }
 
     async fn well_known(&self, name: &str) -> Result<Option<String>> {
-        match self.mail.folder(name).await {
+        match self.mail().await?.folder(name).await {
             Ok(folder) => Ok(Some(folder.id.clone())),
             Err(error) if error.kind() == m365_graph::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -195,7 +220,11 @@ impl Target for OutlookTarget {
         let mut list = Vec::new();
         let mut next = None;
         loop {
-            let page = self.mail.child_folders(parent, next.as_ref()).await?;
+            let page = self
+                .mail()
+                .await?
+                .child_folders(parent, next.as_ref())
+                .await?;
             list.extend(page.items.iter().map(|folder| FoundContainer {
                 id: folder.id.clone(),
                 name: folder.display_name.clone().unwrap_or_default(),
@@ -213,7 +242,8 @@ impl Target for OutlookTarget {
 
     async fn create_container(&self, parent: &str, new: &NewContainer) -> Result<String> {
         let folder = self
-            .mail
+            .mail()
+            .await?
             .create_folder(parent, &new.name, new.hidden)
             .await?;
         Ok(folder.id.clone())
@@ -231,7 +261,11 @@ impl Target for OutlookTarget {
             later,
             losses,
         } = message;
-        let created = self.mail.create_message(job.container, &create).await;
+        let created = self
+            .mail()
+            .await?
+            .create_message(job.container, &create)
+            .await;
         let created = created.map_err(|error| context(error.into()))?;
         drop(create);
         if !later.is_empty() {
@@ -266,10 +300,16 @@ impl Target for OutlookTarget {
 
     async fn verify(&self, store: &Store, job: &WriteJob<'_>, id: &str) -> Result<Vec<String>> {
         let expected = self.stored(store, job.item).await?;
-        let actual = self.mail.message(id).await?.into_raw();
+        let actual = self.mail().await?.message(id).await?.into_raw();
         let mut attachments = Vec::new();
         if compare::has_attachments(&expected, &actual) {
-            let mime = self.mail.mime(id).await?.collect(MIME_BYTES_MAX).await?;
+            let mime = self
+                .mail()
+                .await?
+                .mime(id)
+                .await?
+                .collect(MIME_BYTES_MAX)
+                .await?;
             let view = MimeView::parse(&mime);
             attachments = view.map(|view| view.attachments).unwrap_or_default();
         }
@@ -290,7 +330,7 @@ impl Target for OutlookTarget {
     }
 
     async fn remove(&self, id: &str) -> Result<()> {
-        match self.mail.delete_message(id).await {
+        match self.mail().await?.delete_message(id).await {
             Err(error) if error.kind() == m365_graph::ErrorKind::NotFound => Ok(()),
             other => Ok(other?),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backup_store::Store;
 use backup_store::catalog::{Container, Item, ItemState, RepresentationKind, Service};
+use m365_auth::Charge;
 use restore_engine::{
     Error, ErrorKind, FoundContainer, LossCode, NewContainer, Occupant, Place, Result,
     ServiceLimits, Target, WriteCost, WriteJob, Written,
@@ -212,6 +213,10 @@ async fn stored(store: &Store, item: &Item) -> Result<Vec<u8>> {
 impl Target for MemoryTarget {
     fn service(&self) -> Service {
         self.service.clone()
+    }
+
+    async fn charge(&self) -> Result<Charge> {
+        Ok(Charge::at(["app", "tenant", "memory"]))
     }
 
     async fn place(&self) -> Result<Place> {
