@@ -7,10 +7,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use backup_store::fault::ActiveMutant;
 use backup_store::fault::{FaultPlan, Ruling};
 use rusqlite::{Connection, MAIN_DB, ffi};
 
-pub use crate::mutant::{ActiveMutant, Mutant};
+pub use crate::mutant::Mutant;
 
 /// A backup journal of which a crash keeps what was committed; clones share it.
 #[derive(Clone)]

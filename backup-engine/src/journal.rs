@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backup_store::catalog::ResourceId;
 use backup_store::{LeaseId, Offload, SnapshotId, Store, offload};
 use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -44,6 +45,16 @@ struct Shared {
     database: Mutex<Database>,
     store: Store,
     rows: Mutex<HashMap<ResourceId, i64>>,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// An entry that is to be appended.
+#[derive(Debug)]
+struct Waiting {
+    header: Header,
+    sequence: u64,
+    plain: Vec<u8>,
+    answer: oneshot::Sender<Result<()>>,
 }
 
 impl Journal {
@@ -75,14 +86,31 @@ impl Journal {
         self.run(move |shared| shared.entries(&resource)).await
     }
 
-    /// Appends one entry in one transaction; when this returns, it survives a crash.
+    /// Appends one entry; when this returns, it survives a crash. Entries of several resources that
+    /// come at the same time go in one transaction, with one sync.
+    ///
+    /// *Errors*: those of the transaction, to all whose entries went with it.
     ///
     /// *Cancel safety*: a dropped call may still append.
     pub(crate) async fn append(&self, header: &Header, sequence: u64, entry: &Entry) -> Result<()> {
-        let header = header.clone();
-        let plain = entry.encode();
-        self.run(move |shared| shared.append(&header, sequence, &plain))
-            .await
+        let (answer, appended) = oneshot::channel();
+        self.shared.waiting().push(Waiting {
+            header: header.clone(),
+            sequence,
+            plain: entry.encode(),
+            answer,
+        });
+        // Whoever is ready now goes along.
+        tokio::task::yield_now().await;
+        self.run(|shared| {
+            shared.append_waiting();
+            Ok(())
+        })
+        .await?;
+        appended.await.map_err(|cause| {
+            let words = "the backup journal did not say whether an entry was appended";
+            Error::new(ErrorKind::Journal, words).with_source(cause)
+        })?
     }
 
     /// Drops the entries of a resource up to `through`, and names what the rest builds on.
@@ -127,6 +155,7 @@ fn open_as_it_is(place: &Place, store: &Store) -> Result<(Shared, Vec<Header>), 
         database: Mutex::new(connect(place)?),
         store: store.clone(),
         rows: Mutex::default(),
+        waiting: Mutex::default(),
     };
     // Sealed for another store, or damaged.
     let headers = shared.headers().map_err(|_| Failed::Unreadable)?;
@@ -249,27 +278,65 @@ impl Shared {
         Ok(entries)
     }
 
-    fn append(&self, header: &Header, sequence: u64, plain: &[u8]) -> Result<()> {
-        let known = self.row(&header.resource);
-        let row = self.lock().write(|transaction, steps| {
-            let row = match known {
-                Some(row) => row,
-                None => self.insert(transaction, steps, header)?,
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends what waits now, which may be nothing: others append for whoever waits.
+    fn append_waiting(&self) {
+        let mut database = self.lock();
+        let waiting = std::mem::take(&mut *self.waiting());
+        if waiting.is_empty() {
+            return;
+        }
+        let mut failed = self.append_all(&mut database, &waiting).err();
+        drop(database);
+        for Waiting { answer, .. } in waiting {
+            let words = failed
+                .as_ref()
+                .map(|error| (error.kind(), error.to_string()));
+            let result = match (failed.take(), words) {
+                (Some(error), Some((kind, words))) => {
+                    failed = Some(Error::new(kind, words));
+                    Err(error)
+                }
+                _ => Ok(()),
             };
-            let sequence = sequence.cast_signed();
-            let name = entry_name(row, sequence);
-            let sealed = self.store.seal_local(PURPOSE_ENTRY, &name, plain)?;
-            steps.next()?;
-            transaction.execute(
-                "INSERT INTO page (resource, sequence, entry) VALUES (?1, ?2, ?3)",
-                params![row, sequence, sealed],
-            )?;
-            Ok(row)
+            // A caller that went away does not want to know.
+            drop(answer.send(result));
+        }
+    }
+
+    fn append_all(&self, database: &mut Database, waiting: &[Waiting]) -> Result<()> {
+        let rows = database.write(|transaction, steps| {
+            let append = |each: &Waiting| self.append(transaction, steps, each);
+            waiting.iter().map(append).collect::<Result<Vec<_>>>()
         })?;
-        if known.is_none() {
+        for (Waiting { header, .. }, row) in waiting.iter().zip(rows) {
             self.remember(header, row);
         }
         Ok(())
+    }
+
+    fn append(&self, connection: &Connection, steps: Steps<'_>, entry: &Waiting) -> Result<i64> {
+        let Waiting {
+            header,
+            sequence,
+            plain,
+            ..
+        } = entry;
+        let row = match self.row(&header.resource) {
+            Some(row) => row,
+            None => self.insert(connection, steps, header)?,
+        };
+        let sequence = sequence.cast_signed();
+        let name = entry_name(row, sequence);
+        let sealed = self.store.seal_local(PURPOSE_ENTRY, &name, plain)?;
+        steps.next()?;
+        let insert = "INSERT INTO page (resource, sequence, entry) VALUES (?1, ?2, ?3)";
+        let mut insert = connection.prepare_cached(insert)?;
+        insert.execute(params![row, sequence, sealed])?;
+        Ok(row)
     }
 
     fn cover(&self, header: &Header, through: u64) -> Result<()> {
@@ -330,7 +397,9 @@ impl Shared {
 
     fn remember(&self, header: &Header, row: i64) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.insert(header.resource.clone(), row);
+        if !rows.contains_key(&header.resource) {
+            rows.insert(header.resource.clone(), row);
+        }
     }
 }
 
@@ -376,4 +445,58 @@ fn decode_header(bytes: &[u8]) -> Result<Header> {
         leases,
         base,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use backup_store::{
+        CreateOptions, InlineOffload, KdfParams, MemoryBackend, Passphrase, StoreOptions, Timestamp,
+    };
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    async fn journal(folder: &Path) -> Journal {
+        let mut create = CreateOptions::default();
+        create.kdf = KdfParams::minimum();
+        let options = StoreOptions {
+            offload: Arc::new(InlineOffload),
+            ..StoreOptions::default()
+        };
+        let backend = Arc::new(MemoryBackend::new());
+        let passphrase = Passphrase::new("correct horse");
+        let store = Store::create(backend, &passphrase, create, options).await;
+        let place = Place::File(folder.join("journal"));
+        let opened = Journal::open(&place, &store.unwrap(), Arc::new(InlineOffload)).await;
+        opened.unwrap().0
+    }
+
+    fn header(resource: &str) -> Header {
+        Header {
+            resource: ResourceId::new(resource),
+            leases: Vec::new(),
+            base: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn entries_that_come_together_are_appended_together_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = journal(folder.path()).await;
+        let entry = Entry::new(Timestamp::from_millis(1));
+        let headers = ["a", "b", "c"].map(header);
+        let append = |header, sequence| journal.append(header, sequence, &entry);
+        let appended = join_all(headers.iter().map(|header| append(header, 1))).await;
+        assert!(appended.iter().all(Result::is_ok), "{appended:?}");
+        // A number that is taken spoils the transaction for all whose entries go with it.
+        let numbers = [2, 2, 1];
+        let appends = headers.iter().zip(numbers);
+        let appended = join_all(appends.map(|(header, number)| append(header, number))).await;
+        assert!(appended.iter().all(Result::is_err), "{appended:?}");
+        for header in &headers {
+            let entries = journal.entries(&header.resource).await.unwrap();
+            assert_eq!(entries, vec![(1, entry.clone())]);
+            append(header, 2).await.unwrap();
+        }
+    }
 }

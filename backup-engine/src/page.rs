@@ -1,6 +1,7 @@
 //! Page: from what a feed shows to the entry that is committed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use backup_store::catalog::{
     Container, Item, ItemKey, ItemState, Representation, RepresentationKind, RunNote,
@@ -87,20 +88,29 @@ fn left_container(scope: &Scope, item: &Item) -> String {
 
 /// Keeps the last word on each id, in the order of the last words.
 fn last_words(changes: Vec<Change>) -> Vec<Change> {
-    let subject = |change: &Change| match change {
-        Change::Container(seen) => (true, seen.container.id.clone()),
-        Change::ContainerRemoved { id } => (true, id.clone()),
-        Change::Item(seen) => (false, seen.id.clone()),
-        Change::Removed { id, .. } => (false, id.clone()),
-    };
-    let mut last = HashMap::new();
+    let mut last = HashMap::with_capacity(changes.len());
     for (position, change) in changes.iter().enumerate() {
         last.insert(subject(change), position);
     }
-    let is_last =
-        |(position, change): &(usize, Change)| last.get(&subject(change)) == Some(position);
-    let kept = changes.into_iter().enumerate().filter(is_last);
-    kept.map(|(_, change)| change).collect()
+    if last.len() == changes.len() {
+        return changes;
+    }
+    let is_last = |(position, change): (usize, &Change)| last[&subject(change)] == position;
+    let kept: Vec<bool> = changes.iter().enumerate().map(is_last).collect();
+    let changes = changes.into_iter().zip(kept);
+    changes
+        .filter_map(|(change, kept)| kept.then_some(change))
+        .collect()
+}
+
+/// Returns what a change is about, and whether that is a container.
+fn subject(change: &Change) -> (bool, &str) {
+    match change {
+        Change::Container(seen) => (true, &seen.container.id),
+        Change::ContainerRemoved { id } => (true, id),
+        Change::Item(seen) => (false, &seen.id),
+        Change::Removed { id, .. } => (false, id),
+    }
 }
 
 async fn plan_container(view: &View, seen: SeenContainer, into: &Gatherer) -> Result<Edit> {
@@ -237,7 +247,7 @@ pub(crate) async fn fetched(
 
 fn put(item: Item, fate: Fate, note: Option<RunNote>, fetched: u64) -> Edit {
     Edit::Put {
-        item: Box::new(item),
+        item: Arc::new(item),
         fate,
         note,
         fetched,

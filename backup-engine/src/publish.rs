@@ -226,7 +226,7 @@ impl<'a> Publisher<'a> {
         let own = prepared.iter();
         let own = own.filter_map(|prepared| self.published.get(&prepared.header.resource));
         let own: Vec<_> = own.map(|own| own.id).collect();
-        let listing = self.writer.store().find_snapshots(&own).await?;
+        let found = self.writer.store().find_snapshots(&own).await?;
         for Prepared {
             header, snapshot, ..
         } in prepared
@@ -234,7 +234,9 @@ impl<'a> Publisher<'a> {
             // Under another token it is from a claim that was lost in between.
             let own = self.published.get(&header.resource);
             let own = own.filter(|published| published.token == snapshot.token);
-            if let Some(parent) = own.and_then(|own| listing.iter().find(|e| e.id == own.id)) {
+            if let Some(parent) =
+                own.and_then(|own| found.snapshots.iter().find(|e| e.id == own.id))
+            {
                 snapshot.parent = Some(parent.id);
                 snapshot.parent_hash = Some(parent.hash);
             }

@@ -250,9 +250,7 @@ impl Content<'_> {
     }
 
     async fn step(&mut self) -> Option<Step> {
-        if self.page.is_none() {
-            return None;
-        }
+        self.page.as_ref()?;
         while let Some(batch) = self.fetched.next().await {
             let count = batch.1.len();
             self.unkept += count;

@@ -96,7 +96,7 @@ impl BackupJob {
         let mut entries = HashMap::new();
         let mut wanted = published.to_vec();
         while !wanted.is_empty() {
-            let found = self.store().find_snapshots(&wanted).await?;
+            let found = self.store().find_snapshots(&wanted).await?.snapshots;
             let of_run = found.iter().filter(|entry| entry.snapshot.run == run);
             wanted = of_run.filter_map(|entry| entry.snapshot.parent).collect();
             entries.extend(found.into_iter().map(|entry| (entry.id, entry)));

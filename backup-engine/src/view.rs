@@ -46,8 +46,8 @@ pub(crate) struct View {
     roots: Roots,
     containers: BTreeMap<String, Container>,
     container_edits: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// Items that differ from the tree of `roots`, by encoded key.
-    pending: BTreeMap<Vec<u8>, Option<Item>>,
+    /// Items that differ from the tree of `roots`: their records, by encoded key.
+    pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Notes of items in quarantine or not settled; those of assumed content stay in the tree.
     special: BTreeMap<ItemKey, RunNote>,
     note_edits: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -225,8 +225,9 @@ impl View {
             return Ok(None);
         };
         let encoded = key.encode();
-        if let Some(item) = self.pending.get(&encoded) {
-            return Ok(item.clone());
+        if let Some(record) = self.pending.get(&encoded) {
+            let record = record.as_ref();
+            return Ok(record.map(|it| Item::decode(&encoded, it)).transpose()?);
         }
         match self.trees.get(&self.roots.items, &encoded).await? {
             Some(record) => Ok(Some(Item::decode(&encoded, &record)?)),
@@ -243,8 +244,10 @@ impl View {
                     index.insert(&ItemKey::decode(&key)?);
                 }
             }
-            for item in self.pending.values().flatten() {
-                index.insert(&item.key);
+            for (key, record) in &self.pending {
+                if record.is_some() {
+                    index.insert(&ItemKey::decode(key)?);
+                }
             }
             self.index = Some(index);
         }
@@ -269,8 +272,8 @@ impl View {
         let everything = |range: &Option<Range<Vec<u8>>>, key: &Vec<u8>| {
             range.as_ref().is_none_or(|range| range.contains(key))
         };
-        for (key, item) in &self.pending {
-            match item {
+        for (key, record) in &self.pending {
+            match record {
                 Some(_) if everything(&range, key) => keys.insert(key.clone()),
                 Some(_) => false,
                 None => keys.remove(key),
@@ -359,7 +362,7 @@ impl View {
                 self.left.remove(id);
                 self.doubtful.remove(id);
                 if let Some(key) = self.index().await?.key(id) {
-                    self.set_note(key, Some(note.clone()));
+                    self.set_note(&key, Some(note.clone()));
                 }
             }
             Edit::Container(container) => self.put_container(container),
@@ -381,13 +384,13 @@ impl View {
                 self.note_doubt(feed, id);
             }
             self.pending.insert(old.encode(), None);
-            self.set_note(old, None);
+            self.set_note(&old, None);
         }
         self.left.remove(id);
         self.shown(feed, id);
         self.index().await?.insert(&item.key);
-        self.pending.insert(item.key.encode(), Some(item.clone()));
-        self.set_note(item.key.clone(), note.cloned());
+        self.pending.insert(item.key.encode(), Some(item.encode()));
+        self.set_note(&item.key, note.cloned());
         Ok(())
     }
 
@@ -412,7 +415,7 @@ impl View {
                 .get(&key)
                 .is_some_and(|note| note.route == ROUTE_UNSETTLED)
         {
-            self.set_note(key, None);
+            self.set_note(&key, None);
         }
         Ok(())
     }
@@ -424,21 +427,26 @@ impl View {
         if let Some(key) = self.index().await?.key(id) {
             self.tally.removed(IdHash::of(id));
             self.pending.insert(key.encode(), None);
-            self.set_note(key, None);
+            self.set_note(&key, None);
             self.index().await?.remove(id);
         }
         Ok(())
     }
 
-    fn set_note(&mut self, key: ItemKey, note: Option<RunNote>) {
-        self.note_edits
-            .insert(key.encode(), note.as_ref().map(RunNote::encode));
+    fn set_note(&mut self, key: &ItemKey, note: Option<RunNote>) {
+        let record = note.as_ref().map(RunNote::encode);
+        if record.is_some() || self.roots.notes != self.trees.empty() {
+            self.note_edits.insert(key.encode(), record);
+        } else if !self.note_edits.is_empty() {
+            // There is none in the tree: most items never have one.
+            self.note_edits.remove(&key.encode());
+        }
         match note {
             Some(note) if !note.content_assumed => {
-                self.special.insert(key, note);
+                self.special.insert(key.clone(), note);
             }
             _ => {
-                self.special.remove(&key);
+                self.special.remove(key);
             }
         }
     }
@@ -587,20 +595,15 @@ impl View {
         }
         for id in self.unsettled() {
             if let Some(key) = self.index().await?.key(&id) {
-                self.set_note(key, Some(unsettled_note(now)));
+                self.set_note(&key, Some(unsettled_note(now)));
             }
         }
         let edits = std::mem::take(&mut self.container_edits);
         self.roots.containers = self.trees.apply(&self.roots.containers, edits).await?;
-        let kept = |item: &Item| {
-            let quarantined = matches!(item.state, ItemState::Quarantined { .. });
-            !(quarantined && mutated(Mutant::QuarantineOutsideSnapshot))
-        };
-        let encode = |(key, item): (Vec<u8>, Option<Item>)| {
-            let record = item.filter(kept).map(|item| item.encode());
-            (key, record)
-        };
-        let edits = std::mem::take(&mut self.pending).into_iter().map(encode);
+        let mut edits = std::mem::take(&mut self.pending);
+        if mutated(Mutant::QuarantineOutsideSnapshot) {
+            leave_out_quarantined(&mut edits)?;
+        }
         self.roots.items = self.trees.apply(&self.roots.items, edits).await?;
         let edits = std::mem::take(&mut self.note_edits);
         self.roots.notes = self.trees.apply(&self.roots.notes, edits).await?;
@@ -635,6 +638,20 @@ impl View {
         };
         self.shadows.iter().map(enumeration).collect()
     }
+}
+
+fn leave_out_quarantined(edits: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Result<()> {
+    for (key, edit) in edits {
+        if let Some(record) = edit
+            && matches!(
+                Item::decode(key, record)?.state,
+                ItemState::Quarantined { .. }
+            )
+        {
+            *edit = None;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn unsettled_note(now: backup_store::Timestamp) -> RunNote {

@@ -16,6 +16,11 @@ impl Encoder {
         Self::default()
     }
 
+    /// Makes room for what is about to come.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     pub(crate) fn finish(self) -> Vec<u8> {
         self.bytes
     }

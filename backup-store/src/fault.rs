@@ -11,15 +11,17 @@
 //! them, and the next life begins there.
 
 mod backend;
+mod broken;
 mod disk;
 mod effect;
 mod plan;
 mod seeded;
 
 pub use self::backend::FaultBackend;
+pub use self::broken::{ActiveMutant, break_rule, is_broken};
 pub use self::disk::{SimulatedDisk, Survival};
 pub use self::effect::Effect;
 pub use self::plan::{Fault, FaultPlan, Ruling};
 pub use self::seeded::SeededEnvironment;
-pub use crate::mutant::{ActiveMutant, Mutant};
+pub use crate::mutant::Mutant;
 pub use crate::nonces::{NonceCounts, NonceWatch};

@@ -8,6 +8,7 @@ pub(crate) mod filter;
 mod laws;
 pub(crate) mod layout;
 pub(crate) mod merge;
+pub(crate) mod object;
 pub(crate) mod parts;
 pub(crate) mod sealing;
 pub(crate) mod segment;

@@ -3,7 +3,7 @@
 //! Without the feature `fault-injection` no rule can be broken.
 
 #[cfg(feature = "fault-injection")]
-use std::cell::Cell;
+use crate::fault::{ActiveMutant, break_rule, is_broken};
 
 #[cfg_attr(
     not(feature = "fault-injection"),
@@ -98,32 +98,14 @@ impl Mutant {
 
     /// Breaks this rule on the calling thread until the answer is dropped.
     pub fn activate(self) -> ActiveMutant {
-        ActiveMutant(ACTIVE.replace(Some(self)))
+        break_rule::<Self>(self as usize)
     }
-}
-
-/// Keeps a rule broken until it is dropped.
-#[cfg(feature = "fault-injection")]
-#[derive(Debug)]
-#[must_use]
-pub struct ActiveMutant(Option<Mutant>);
-
-#[cfg(feature = "fault-injection")]
-impl Drop for ActiveMutant {
-    fn drop(&mut self) {
-        ACTIVE.set(self.0);
-    }
-}
-
-#[cfg(feature = "fault-injection")]
-thread_local! {
-    static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
 }
 
 /// Tells whether a rule is broken here and now.
 #[cfg(feature = "fault-injection")]
 pub(crate) fn mutated(mutant: Mutant) -> bool {
-    ACTIVE.get() == Some(mutant)
+    is_broken::<Mutant>(mutant as usize)
 }
 
 /// Tells that no rule is broken.

@@ -49,25 +49,30 @@ impl Store {
     }
 
     /// Finds snapshots by their ids, by a listing made now; only the sets that hold them are read.
-    /// Those that are not there, forgotten, or cannot be read are left out; the log warns of the
-    /// last.
-    pub async fn find_snapshots(&self, ids: &[SnapshotId]) -> Result<Vec<SnapshotEntry>> {
+    /// Those that are not there, or forgotten, are left out.
+    ///
+    /// Where one is not among those found and something is damaged, it may be there all the same.
+    pub async fn find_snapshots(&self, ids: &[SnapshotId]) -> Result<SnapshotListing> {
         let mut slots = self.list_slots().await?;
         let rounds = self.read_rounds().await?;
         slots.slots.retain(|placed| match &placed.head {
             SlotHead::Set { snapshots, .. } => snapshots.iter().any(|id| ids.contains(id)),
             SlotHead::Closing => false,
         });
-        let mut scan = SnapshotScan::new(self, slots.readable(), Some(rounds));
-        let mut found = Vec::new();
-        while let Some(next) = scan.next_or_unread().await {
-            match next? {
-                Ok(entry) if ids.contains(&entry.id) => found.push(entry),
+        let mut scan = SnapshotScan::new(self, slots, Some(rounds));
+        let mut listing = SnapshotListing::default();
+        while let Some(found) = scan.next_or_unread().await {
+            match found? {
+                Ok(entry) if ids.contains(&entry.id) => listing.snapshots.push(entry),
                 Ok(_) => {}
-                Err((name, cause)) => tracing::warn!(%name, %cause, "a snapshot cannot be read"),
+                Err((name, cause)) => {
+                    tracing::warn!(%name, %cause, "a snapshot cannot be read");
+                    listing.damaged.push((name, cause));
+                }
             }
         }
-        Ok(found)
+        listing.snapshots.sort_by_key(by_time);
+        Ok(listing)
     }
 
     /// Returns the tree of the empty map; it is the same for all maps of a store.

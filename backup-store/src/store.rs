@@ -6,6 +6,7 @@ mod disk;
 mod distrust;
 mod index;
 pub(crate) mod key_slots;
+mod local_record;
 mod objects;
 pub(crate) mod remembered;
 #[cfg(feature = "fault-injection")]
@@ -35,7 +36,8 @@ use crate::slots::SlotCache;
 
 pub(crate) use self::create::refuse_existing;
 pub(crate) use self::distrust::is_damage_name;
-pub(crate) use self::objects::{Resolved, put_resolved};
+pub(crate) use self::local_record::LocalRecord;
+pub(crate) use self::objects::{Resolved, hand_over, put_resolved};
 pub(crate) use self::remembered::Seen;
 use self::unlock::Holder;
 

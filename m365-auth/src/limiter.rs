@@ -146,7 +146,7 @@ impl Limiter {
         self.redeem(charge.path());
         self.overall.take(now, charge);
         for depth in 0..charge.path().len() {
-            self.node(&charge.path()[..=depth]).take(now, charge);
+            self.change(&charge.path()[..=depth], |node| node.take(now, charge));
         }
         if self.nodes.len() > self.sweep_at {
             self.nodes.retain(|_, node| !node.is_idle(now));
@@ -200,15 +200,15 @@ impl Limiter {
         let beside = |known: &[String]| known.split_last().is_some_and(|(_, other)| other == above);
         let crowded = self.crowded.iter().filter(|(_, known)| beside(known));
         if crowded.count() >= CROWD && !above.is_empty() {
-            self.node(above)
-                .share_concurrency(most, now + CROWD_BELIEVED);
+            let until = now + CROWD_BELIEVED;
+            self.change(above, |node| node.share_concurrency(most, until));
         }
     }
 
     /// Lets nothing through at the node of `path`, nor below it, until `until`; a longer pause
     /// stays.
     pub fn pause(&mut self, path: &[String], until: Duration) {
-        self.node(path).pause(until);
+        self.change(path, |node| node.pause(until));
     }
 
     /// Returns how many nodes there are.
@@ -226,11 +226,13 @@ impl Limiter {
     pub fn promise(&mut self, charge: &Charge) {
         self.overall.promise(1);
         for depth in 0..charge.path().len() {
-            let node = self.node(&charge.path()[..=depth]);
-            node.promise(1);
-            if depth + 1 == charge.path().len() {
-                node.own_promises(1);
-            }
+            let is_last = depth + 1 == charge.path().len();
+            self.change(&charge.path()[..=depth], |node| {
+                node.promise(1);
+                if is_last {
+                    node.own_promises(1);
+                }
+            });
         }
     }
 
@@ -301,16 +303,14 @@ impl Limiter {
         verdict
     }
 
-    fn node(&mut self, path: &[String]) -> &mut Node {
-        let Self {
-            nodes,
-            table,
-            share,
-            ..
-        } = self;
-        nodes
-            .entry(path.to_vec())
-            .or_insert_with(|| new_node(table, *share, path))
+    /// Changes a node, which comes into being where there is none.
+    fn change(&mut self, path: &[String], change: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.get_mut(path) {
+            return change(node);
+        }
+        let mut node = new_node(&self.table, self.share, path);
+        change(&mut node);
+        self.nodes.insert(path.to_vec(), node);
     }
 }
 

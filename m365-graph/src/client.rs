@@ -213,6 +213,23 @@ impl GraphClient {
         self.execute(&call, Read::Stream).await
     }
 
+    /// Sends a call, reads the text of its answer by `read`.
+    pub(crate) async fn text<T>(
+        &self,
+        call: Call,
+        read: impl Fn(&[u8]) -> Result<T> + Send + Sync,
+    ) -> Result<T> {
+        let mut attempt = 1;
+        loop {
+            let error = match call::text(self, &call).await.and_then(|text| read(&text)) {
+                Ok(read) => return Ok(read),
+                Err(error) => error,
+            };
+            self.wait_after(&call, attempt, error).await?;
+            attempt += 1;
+        }
+    }
+
     /// Sends a call and reads its answer, again and again as the policy allows.
     pub(crate) async fn execute(&self, call: &Call, read: Read) -> Result<Answer> {
         let mut attempt = 1;
@@ -221,24 +238,30 @@ impl GraphClient {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let repeatable = call.may_repeat(&error);
-            let delay = if repeatable {
-                self.delay(attempt, &error)
-            } else {
-                None
-            };
-            let Some(delay) = delay else {
-                return Err(error);
-            };
-            tracing::debug!(
-                attempt,
-                kind = ?error.kind(),
-                delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-                "trying again"
-            );
-            tokio::time::sleep(delay).await;
+            self.wait_after(call, attempt, error).await?;
             attempt += 1;
         }
+    }
+
+    /// Waits until a call may be sent again, or returns why it may not.
+    async fn wait_after(&self, call: &Call, attempt: u32, error: Error) -> Result<()> {
+        let repeatable = call.may_repeat(&error);
+        let delay = if repeatable {
+            self.delay(attempt, &error)
+        } else {
+            None
+        };
+        let Some(delay) = delay else {
+            return Err(error);
+        };
+        tracing::debug!(
+            attempt,
+            kind = ?error.kind(),
+            delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            "trying again"
+        );
+        tokio::time::sleep(delay).await;
+        Ok(())
     }
 
     /// Sends a call and reads its answer, once; the caller decides about another time.

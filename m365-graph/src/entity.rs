@@ -1,5 +1,7 @@
 //! Entity: one JSON object of the service, whole, with a typed view of what we read from it.
 
+mod written;
+
 use std::fmt;
 use std::ops::Deref;
 
@@ -8,32 +10,69 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::{self, Json};
+use written::Written;
+
+pub use written::members;
 
 /// Holds one object as the service sent it, and reads as its typed view.
 ///
 /// *Shape*: members that the view does not know are kept in [`raw`](Self::raw). A member of an
 /// unexpected JSON type reads as absent in the view and stays as it is in the raw object, so that
 /// one odd member does not cost a whole page.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Entity<T> {
-    raw: Value,
+    raw: Raw,
     view: T,
+}
+
+/// The object: as a value, or, where many come in one page, written in order.
+#[derive(Clone)]
+enum Raw {
+    Value(Value),
+    Written(Written),
 }
 
 impl<T> Entity<T> {
     /// Returns the object as the service sent it.
     pub fn raw(&self) -> &Value {
-        &self.raw
+        match &self.raw {
+            Raw::Value(value) => value,
+            Raw::Written(written) => written.value(),
+        }
     }
 
     /// Returns the object as JSON text, in one line.
     pub fn raw_json(&self) -> String {
-        self.raw.to_string()
+        match &self.raw {
+            Raw::Value(value) => value.to_string(),
+            Raw::Written(written) => written.text().to_owned(),
+        }
     }
 
     /// Gives up the view and returns the object.
     pub fn into_raw(self) -> Value {
-        self.raw
+        match self.raw {
+            Raw::Value(value) => value,
+            Raw::Written(written) => written.into_value(),
+        }
+    }
+
+    /// Returns the object as JSON text, in one line, with those of its members whose name is kept,
+    /// in the order of their names.
+    pub fn members(&self, keep: impl Fn(&str) -> bool) -> Vec<u8> {
+        match &self.raw {
+            Raw::Value(value) => members(value, keep),
+            Raw::Written(written) => written.members(keep),
+        }
+    }
+
+    /// Returns one member as JSON text.
+    pub fn member(&self, name: &str) -> Option<String> {
+        match &self.raw {
+            Raw::Value(value) => value.get(name).map(Value::to_string),
+            Raw::Written(written) => written.member(name).map(str::to_owned),
+        }
     }
 }
 
@@ -44,12 +83,12 @@ impl<T: DeserializeOwned> Entity<T> {
     /// without, such as its id.
     pub fn from_raw(raw: Value) -> Result<Self> {
         match T::deserialize(&raw) {
-            Ok(view) => Ok(Self { raw, view }),
+            Ok(view) => Ok(Self {
+                raw: Raw::Value(raw),
+                view,
+            }),
             // The cause is not passed on, as its text may repeat values.
-            Err(_) => Err(Error::new(
-                ErrorKind::Malformed,
-                "an object of the answer lacks its id or is no object",
-            )),
+            Err(_) => Err(no_object()),
         }
     }
 
@@ -60,6 +99,33 @@ impl<T: DeserializeOwned> Entity<T> {
         let raw = serde_json::from_slice(text)
             .map_err(|_| Error::new(ErrorKind::Malformed, "the text is not JSON"))?;
         Self::from_raw(raw)
+    }
+
+    /// Reads the view of an object of a page, and writes the object down.
+    ///
+    /// *Errors*: as [`from_raw`](Self::from_raw).
+    pub(crate) fn from_page(object: &Json<'_>) -> Result<Self> {
+        let written = Written::new(object).ok_or_else(no_object)?;
+        match T::deserialize(object) {
+            Ok(view) => Ok(Self {
+                raw: Raw::Written(written),
+                view,
+            }),
+            Err(_) => Err(no_object()),
+        }
+    }
+}
+
+fn no_object() -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        "an object of the answer lacks its id or is no object",
+    )
+}
+
+impl<T: PartialEq> PartialEq for Entity<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.view == other.view && self.raw() == other.raw()
     }
 }
 
@@ -83,6 +149,10 @@ where
     D: Deserializer<'de>,
     T: DeserializeOwned + Default,
 {
+    if json::reads_numbers_as_values_do() {
+        let value = Json::deserialize(deserializer)?;
+        return Ok(T::deserialize(&value).unwrap_or_default());
+    }
     let value = Value::deserialize(deserializer)?;
     Ok(T::deserialize(value).unwrap_or_default())
 }

@@ -6,6 +6,7 @@ pub mod drive;
 pub mod entity;
 pub mod error;
 pub mod feed;
+mod json;
 pub mod limits;
 pub mod mail;
 mod odata;

@@ -152,10 +152,13 @@ impl Mail {
                 .path(&path)?
                 .query("$select", MESSAGE_PROPERTIES))
         })?;
-        let size = page_size(self.page_size);
-        let answer = self.client.json(call.prefer(size)).await?;
-        page::delta(answer, page::removed_mark, &|link| self.client.check(link))
-            .map_err(|error| error.about(ABOUT))
+        let call = call.prefer(page_size(self.page_size));
+        let check = |link: &str| self.client.check(link);
+        self.client
+            .text(call, |answer| {
+                page::delta_of_text(answer, &check).map_err(|error| error.about(ABOUT))
+            })
+            .await
     }
 
     /// Reads one page of the messages of a folder; `filter` is an OData filter.

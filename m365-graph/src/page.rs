@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::{self, Json};
 
 /// Holds one page of a list.
 #[derive(Debug, Clone)]
@@ -119,7 +120,7 @@ impl fmt::Debug for DeltaLink {
 }
 
 /// Checks a link of the service.
-pub(crate) type Check<'c> = &'c dyn Fn(&str) -> Result<Url>;
+pub(crate) type Check<'c> = &'c (dyn Fn(&str) -> Result<Url> + Sync);
 
 /// Reads a page of a list.
 pub(crate) fn list<T: DeserializeOwned>(answer: Value, check: Check<'_>) -> Result<Page<T>> {
@@ -146,37 +147,71 @@ pub(crate) fn delta<T: DeserializeOwned>(
         .into_iter()
         .map(|value| match removed(&value) {
             None => Entity::from_raw(value).map(Change::Upserted),
-            Some(reason) => match value.get("id").and_then(Value::as_str) {
-                Some(id) => Ok(Change::Removed {
-                    id: id.to_owned(),
-                    reason,
-                }),
-                None => Err(malformed("a removed object of the page has no id")),
-            },
+            Some(reason) => self::removed(value.get("id").and_then(Value::as_str), reason),
         })
         .collect::<Result<_>>()?;
-    let next = match (links.next, links.delta) {
-        (Some(next), _) => DeltaNext::More(DeltaLink::new(check(&next)?)),
-        (None, Some(end)) => DeltaNext::End(DeltaLink::new(check(&end)?)),
-        (None, None) => return Err(malformed("the page of changes has no link")),
-    };
+    let next = links.delta_next(check)?;
     Ok(DeltaPage { changes, next })
+}
+
+/// Reads a page of changes of an Outlook feed from its text, as [`delta`] reads it from a value:
+/// for feeds whose pages are many and long.
+pub(crate) fn delta_of_text<T: DeserializeOwned>(
+    answer: &[u8],
+    check: Check<'_>,
+) -> Result<DeltaPage<T>> {
+    if !json::reads_numbers_as_values_do() {
+        return delta(json::parse(answer)?, removed_mark, check);
+    }
+    let mut answer: Json<'_> = json::parse(answer)?;
+    let mut link = |name: &str| match answer.take(name) {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::Text(text)) => Ok(Some(text.into_owned())),
+        Some(_) => Err(malformed("a link of the page is no text")),
+    };
+    let links = Links {
+        next: link("@odata.nextLink")?,
+        delta: link("@odata.deltaLink")?,
+    };
+    let Some(Json::List(values)) = answer.take("value") else {
+        return Err(malformed("the page holds no list of values"));
+    };
+    let change = |value: &Json<'_>| match value.get("@removed") {
+        None => Entity::from_page(value).map(Change::Upserted),
+        Some(mark) => {
+            let reason = removed_for(mark.get("reason").and_then(Json::as_text));
+            let id = value.get("id").and_then(Json::as_text);
+            removed(id, reason)
+        }
+    };
+    Ok(DeltaPage {
+        changes: values.iter().map(change).collect::<Result<_>>()?,
+        next: links.delta_next(check)?,
+    })
+}
+
+fn removed<T>(id: Option<&str>, reason: RemovedReason) -> Result<Change<T>> {
+    match id {
+        Some(id) => Ok(Change::Removed {
+            id: id.to_owned(),
+            reason,
+        }),
+        None => Err(malformed("a removed object of the page has no id")),
+    }
 }
 
 /// Finds the mark of directory and Outlook feeds.
 pub(crate) fn removed_mark(value: &Value) -> Option<RemovedReason> {
     let mark = value.get("@removed")?;
-    Some(
-        match mark
-            .get("reason")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-        {
-            "deleted" => RemovedReason::Deleted,
-            "changed" => RemovedReason::Changed,
-            other => RemovedReason::Other(other.to_owned()),
-        },
-    )
+    Some(removed_for(mark.get("reason").and_then(Value::as_str)))
+}
+
+fn removed_for(reason: Option<&str>) -> RemovedReason {
+    match reason.unwrap_or_default() {
+        "deleted" => RemovedReason::Deleted,
+        "changed" => RemovedReason::Changed,
+        other => RemovedReason::Other(other.to_owned()),
+    }
 }
 
 /// Finds the mark of drives: a `deleted` facet.
@@ -191,6 +226,16 @@ pub(crate) fn deleted_facet(value: &Value) -> Option<RemovedReason> {
 struct Links {
     next: Option<String>,
     delta: Option<String>,
+}
+
+impl Links {
+    fn delta_next(self, check: Check<'_>) -> Result<DeltaNext> {
+        match (self.next, self.delta) {
+            (Some(next), _) => Ok(DeltaNext::More(DeltaLink::new(check(&next)?))),
+            (None, Some(end)) => Ok(DeltaNext::End(DeltaLink::new(check(&end)?))),
+            (None, None) => Err(malformed("the page of changes has no link")),
+        }
+    }
 }
 
 fn open(answer: Value) -> Result<(Vec<Value>, Links)> {
@@ -222,10 +267,13 @@ fn malformed(message: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
     use url::Url;
 
-    use super::{Change, DeltaNext, RemovedReason, deleted_facet, delta, list, removed_mark};
+    use super::{
+        Change, DeltaNext, RemovedReason, deleted_facet, delta, delta_of_text, list, removed_mark,
+    };
     use crate::drive::DriveItem;
     use crate::error::{Error, ErrorKind, Result};
     use crate::mail::Message;
@@ -244,16 +292,20 @@ mod tests {
             "value": [{"id": "1"}, {"id": "2", "@removed": {"reason": "deleted"}}],
             "@odata.deltaLink": "https://h.example/d?$deltatoken=canary"
         });
-        let page = delta::<Message>(answer, removed_mark, &accept).unwrap();
-        assert!(matches!(&page.changes[0], Change::Upserted(message) if message.id == "1"));
-        let Change::Removed { id, reason } = &page.changes[1] else {
-            panic!("not removed")
-        };
-        assert_eq!((id.as_str(), reason), ("2", &RemovedReason::Deleted));
-        let DeltaNext::End(link) = page.next else {
-            panic!("not the end")
-        };
-        assert!(!format!("{link:?}").contains("canary"));
+        let text = answer.to_string();
+        let of_value = delta::<Message>(answer, removed_mark, &accept).unwrap();
+        let of_text = delta_of_text::<Message>(text.as_bytes(), &accept).unwrap();
+        for page in [of_value, of_text] {
+            assert!(matches!(&page.changes[0], Change::Upserted(message) if message.id == "1"));
+            let Change::Removed { id, reason } = &page.changes[1] else {
+                panic!("not removed")
+            };
+            assert_eq!((id.as_str(), reason), ("2", &RemovedReason::Deleted));
+            let DeltaNext::End(link) = page.next else {
+                panic!("not the end")
+            };
+            assert!(!format!("{link:?}").contains("canary"));
+        }
     }
 
     #[test]
@@ -265,6 +317,85 @@ mod tests {
         let page = delta::<DriveItem>(answer, deleted_facet, &accept).unwrap();
         assert!(matches!(&page.changes[0], Change::Removed { .. }));
         assert!(matches!(page.next, DeltaNext::More(_)));
+    }
+
+    /// Any JSON, as text: odd numbers, escapes, white space and repeated names included.
+    fn any_text() -> impl Strategy<Value = String> {
+        let number = prop_oneof![
+            any::<i64>().prop_map(|number| number.to_string()),
+            any::<f64>().prop_filter_map("no JSON", |it| it.is_finite().then(|| it.to_string())),
+            "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?",
+        ];
+        let text = prop_oneof![
+            ".{0,9}".prop_map(|text| json!(text).to_string()),
+            r#""(\\u00[0-9a-f]{2}|\\/|\\n|[a-z]){0,5}""#,
+        ];
+        let word = prop::sample::select(vec!["null", "true", "false", " 1 ", "[ ]", "{}"]);
+        let leaf = prop_oneof![number, text, word.prop_map(str::to_owned)];
+        leaf.prop_recursive(3, 24, 5, |inner| {
+            let list = prop::collection::vec(inner.clone(), 0..5);
+            prop_oneof![
+                list.prop_map(|values| format!("[{}]", values.join(" ,"))),
+                members(inner).prop_map(|members| format!("{{{members}}}")),
+            ]
+        })
+    }
+
+    fn members(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+        let name = prop_oneof![
+            "[a-c@.]{0,2}",
+            "[a-c]\\\\u006[1-3]",
+            prop::sample::select(vec![
+                "@odata.type",
+                "subject",
+                "from",
+                "toRecipients",
+                "isRead"
+            ])
+            .prop_map(str::to_owned),
+        ];
+        let member = (name, value).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+        prop::collection::vec(member, 0..6).prop_map(|members| members.join(", "))
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_reads_from_text_as_from_a_value(
+            objects in prop::collection::vec(members(any_text()), 0..4), broken: u8,
+        ) {
+            let lead = if broken == 0 { "" } else { r#""id":"1","# };
+            let object = |members: &String| format!("{{{lead}{members}}}").replace(",}", "}");
+            let objects = objects.iter().map(object).collect::<Vec<_>>().join(",");
+            let link = "\"@odata.deltaLink\":\"https://h.example/d\"";
+            let text = format!("{{\"value\":[{objects}],{link}}}");
+            let value = serde_json::from_str(&text).unwrap();
+            let expected = delta::<Message>(value, removed_mark, &accept);
+            let read = delta_of_text::<Message>(text.as_bytes(), &accept);
+            let (expected, read) = match (expected, read) {
+                (Ok(expected), Ok(read)) => (expected, read),
+                (expected, read) => {
+                    prop_assert!(expected.is_err() && read.is_err());
+                    return Ok(());
+                }
+            };
+            prop_assert_eq!(&expected.next, &read.next);
+            prop_assert_eq!(expected.changes.len(), read.changes.len());
+            for pair in expected.changes.iter().zip(&read.changes) {
+                let (Change::Upserted(expected), Change::Upserted(read)) = pair else {
+                    continue;
+                };
+                prop_assert_eq!(&**expected, &**read, "the view");
+                prop_assert_eq!(expected.raw_json(), read.raw_json());
+                prop_assert_eq!(expected.member("subject"), read.member("subject"));
+                let keep = |name: &str| !name.starts_with('@') && name != "b";
+                // What a value without these members would be written as.
+                let mut less = expected.raw().as_object().unwrap().clone();
+                less.retain(|name, _| keep(name));
+                let less = Value::Object(less).to_string().into_bytes();
+                prop_assert_eq!(&read.members(keep), &less);
+                prop_assert_eq!(&expected.members(keep), &less);
+            }
+        }
     }
 
     #[test]
@@ -283,7 +414,11 @@ mod tests {
             json!({}),
             json!({"value": {}}),
             json!({"value": []}),
+            json!({"value": [], "@odata.nextLink": 1}),
         ] {
+            let text = answer.to_string();
+            let found = delta_of_text::<Message>(text.as_bytes(), &accept);
+            assert_eq!(found.unwrap_err().kind(), ErrorKind::Malformed);
             let found = delta::<Message>(answer, removed_mark, &accept);
             assert_eq!(found.unwrap_err().kind(), ErrorKind::Malformed);
         }

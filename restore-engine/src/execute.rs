@@ -81,8 +81,13 @@ pub async fn execute(
 }
 
 async fn snapshot_of(store: &Store, plan: &RestorePlan) -> Result<SnapshotEntry> {
-    let found = store.find_snapshots(&[plan.snapshot]).await?.pop();
+    let mut listing = store.find_snapshots(&[plan.snapshot]).await?;
+    let found = listing.snapshots.pop();
     let found = found.filter(|entry| entry.snapshot.resource.id.as_str() == plan.resource);
+    // What cannot be read is not gone.
+    if let (None, Some((_, cause))) = (&found, listing.damaged.pop()) {
+        return Err(cause.into());
+    }
     found.ok_or_else(|| {
         let cause = format!("snapshot {}: is not in the store", plan.snapshot);
         Error::new(ErrorKind::NotFound, cause)

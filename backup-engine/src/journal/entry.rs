@@ -3,6 +3,8 @@
 //! A live page and a page read back after a crash go through the same value, and so through the
 //! same code. The journal lives on one machine for hours; its layout may change with any version.
 
+use std::sync::Arc;
+
 use backup_store::catalog::{Container, Cursor, FeedCursor, Item, RunNote};
 use backup_store::{PackId, Timestamp};
 
@@ -36,7 +38,7 @@ pub(crate) struct Entry {
 pub(crate) enum Edit {
     /// An item has this record now.
     Put {
-        item: Box<Item>,
+        item: Arc<Item>,
         fate: Fate,
         note: Option<RunNote>,
         /// Bytes of content that came from the service for it.
@@ -82,7 +84,10 @@ impl Entry {
 
     /// Encodes the entry.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder(vec![LAYOUT]);
+        let mut out = Encoder(Vec::with_capacity(
+            USUAL_EDIT_BYTES * (1 + self.edits.len()),
+        ));
+        out.byte(LAYOUT);
         out.text(&self.feed);
         out.byte(u8::from(self.is_ahead));
         out.bytes(self.generation.as_ref().map_or(&[], |id| id.as_slice()));
@@ -150,6 +155,8 @@ impl Entry {
     }
 }
 
+/// How long an edit usually is: an item with its key.
+const USUAL_EDIT_BYTES: usize = 1 << 10;
 /// Changes whenever the layout does.
 const LAYOUT: u8 = 2;
 
@@ -196,7 +203,7 @@ fn decode_edit(input: &mut Decoder<'_>) -> Result<Edit> {
     Ok(match input.byte()? {
         0 => {
             let key = input.bytes()?;
-            let item = Box::new(Item::decode(key, input.bytes()?)?);
+            let item = Arc::new(Item::decode(key, input.bytes()?)?);
             let fate = input.fate()?;
             let note = match input.bytes()? {
                 [] => None,
@@ -376,7 +383,7 @@ mod tests {
             properties: None,
         };
         let put = |item, fate, note| Edit::Put {
-            item: Box::new(item),
+            item: Arc::new(item),
             fate,
             note,
             fetched: 7,

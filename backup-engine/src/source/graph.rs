@@ -3,10 +3,9 @@
 use backup_store::Timestamp;
 use backup_store::catalog::Cursor;
 use m365_graph::{
-    DeltaLink, DeltaNext, Entity, Error as GraphError, ErrorKind as Kind, GraphClient,
+    DeltaLink, DeltaNext, Entity, Error as GraphError, ErrorKind as Kind, GraphClient, entity,
 };
 use m365_graph::{PageLink, User};
-use serde::Serializer;
 use serde_json::Value;
 
 use super::{Found, Next, Owner, OwnerPage, Page};
@@ -198,30 +197,19 @@ pub(super) fn body_error(cause: m365_auth::Error) -> Error {
 
 /// Returns an object as canonical JSON: members in order, without those in `without`, without
 /// annotations of the answer, and without pre-authenticated URLs.
-pub(super) fn canonical(raw: &Value, without: &[&str]) -> Vec<u8> {
-    let Value::Object(members) = raw else {
-        return raw.to_string().into_bytes();
-    };
-    let kept = |name: &str| {
-        let annotation = name.starts_with('@') && name != "@odata.type";
-        !annotation && !without.contains(&name)
-    };
-    let mut sorted = members
-        .iter()
-        .filter(|(name, _)| kept(name))
-        .collect::<Vec<_>>();
-    sorted.sort_by_key(|(name, _)| *name);
-    // Written from where it stands: a copy of each message would cost more than all else here.
-    let mut text = Vec::with_capacity(USUAL_PROPERTIES);
-    match serde_json::Serializer::new(&mut text).collect_map(sorted) {
-        Ok(()) => text,
-        // Memory does not fail, and the names are texts.
-        Err(_) => raw.to_string().into_bytes(),
-    }
+pub(super) fn canonical<T>(object: &Entity<T>, without: &[&[&str]]) -> Vec<u8> {
+    object.members(|name| is_lasting(name) && !without.iter().any(|names| names.contains(&name)))
 }
 
-/// How long the properties of a message usually are.
-const USUAL_PROPERTIES: usize = 2 << 10;
+/// Does the same with an object that was changed first.
+pub(super) fn canonical_value(object: &Value, without: &[&str]) -> Vec<u8> {
+    entity::members(object, |name| is_lasting(name) && !without.contains(&name))
+}
+
+/// Annotations belong to the answer, not to the object; but for its type.
+fn is_lasting(member: &str) -> bool {
+    !member.starts_with('@') || member == "@odata.type"
+}
 
 /// Reads a time of the service.
 pub(super) fn timestamp(text: &str) -> Result<Timestamp> {
@@ -247,7 +235,7 @@ mod tests {
             "size": 3, "name": "a", "@odata.etag": "x", "@odata.type": "t",
             "@microsoft.graph.downloadUrl": "https://content.example/canary"
         });
-        let text = String::from_utf8(canonical(&raw, &["size"])).unwrap();
+        let text = String::from_utf8(canonical_value(&raw, &["size"])).unwrap();
         assert_eq!(text, r#"{"@odata.type":"t","name":"a"}"#);
     }
 
@@ -260,7 +248,7 @@ mod tests {
         let kept = kept.filter(|(name, _)| !name.starts_with('@') && *name != "m");
         let object: Map<String, Value> = kept.map(|(n, v)| (n.clone(), v.clone())).collect();
         let expected = Value::Object(object).to_string();
-        assert_eq!(canonical(&raw, &["m"]), expected.into_bytes());
+        assert_eq!(canonical_value(&raw, &["m"]), expected.into_bytes());
     }
 
     #[test]

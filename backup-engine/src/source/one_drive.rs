@@ -250,7 +250,7 @@ fn properties(raw: &Value, without: &[&str]) -> Vec<u8> {
             parent.remove(member);
         }
     }
-    graph::canonical(&raw, without)
+    graph::canonical_value(&raw, without)
 }
 
 fn shown(item: &Entity<DriveItem>) -> Result<Change> {

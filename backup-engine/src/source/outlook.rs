@@ -339,7 +339,7 @@ fn container(folder: &Entity<MailFolder>) -> SeenContainer {
             properties: None,
         },
         items: folder.raw().get("totalItemCount").and_then(Value::as_u64),
-        properties: graph::canonical(folder.raw(), FOLDER_COUNTS),
+        properties: graph::canonical(folder, &[FOLDER_COUNTS]),
     }
 }
 
@@ -356,14 +356,9 @@ fn seen(message: &Entity<Message>, folder: &str) -> Result<SeenItem> {
         &message.cc_recipients,
         &message.bcc_recipients,
     ];
-    let mut around = AROUND_CONTENT.to_vec();
-    around.extend(IN_MIME);
-    let content = graph::canonical(message.raw(), &around);
-    let labels = serde_json::json!([
-        message.raw().get("isRead"),
-        message.raw().get("flag"),
-        message.raw().get("categories"),
-    ]);
+    let content = graph::canonical(message, &[AROUND_CONTENT, IN_MIME]);
+    let label = |name| message.member(name).unwrap_or_else(|| "null".to_owned());
+    let labels = ["isRead", "flag", "categories"].map(label).join(",");
     Ok(SeenItem {
         id: message.id.clone(),
         container: folder.to_owned(),
@@ -378,12 +373,15 @@ fn seen(message: &Entity<Message>, folder: &str) -> Result<SeenItem> {
             .map(str::to_owned)
             .collect(),
         change_key: message.change_key.clone().unwrap_or_default(),
-        content_key: Some(change::content_key(&content, labels.to_string().as_bytes())),
+        content_key: Some(change::content_key(
+            &content,
+            format!("[{labels}]").as_bytes(),
+        )),
         content_key_is_proof: false,
         size_bytes: None,
         modified: graph::optional_time(message.last_modified_date_time.as_deref()),
         draft: message.is_draft(),
         skip: None,
-        properties: graph::canonical(message.raw(), IN_MIME),
+        properties: graph::canonical(message, &[IN_MIME]),
     })
 }

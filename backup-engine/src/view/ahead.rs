@@ -130,6 +130,8 @@ fn is_kept(edit: &Edit) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use backup_store::Timestamp;
 
     use super::*;
@@ -149,7 +151,7 @@ mod tests {
 
     fn put(item: Item) -> Edit {
         Edit::Put {
-            item: Box::new(item),
+            item: Arc::new(item),
             fate: Fate::Stored,
             note: None,
             fetched: 1,

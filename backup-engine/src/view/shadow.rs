@@ -21,7 +21,7 @@ use crate::trees::Trees;
 pub(super) struct Shadow {
     pub(super) generation: [u8; 16],
     root: TreeRoot,
-    pending: BTreeMap<Vec<u8>, Option<Item>>,
+    pending: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     index: Index,
     containers: HashSet<String>,
 }
@@ -61,8 +61,9 @@ impl Shadow {
             return Ok(None);
         };
         let encoded = key.encode();
-        if let Some(item) = self.pending.get(&encoded) {
-            return Ok(item.clone());
+        if let Some(record) = self.pending.get(&encoded) {
+            let record = record.as_ref();
+            return Ok(record.map(|it| Item::decode(&encoded, it)).transpose()?);
         }
         match trees.get(&self.root, &encoded).await? {
             Some(record) => Ok(Some(Item::decode(&encoded, &record)?)),
@@ -70,12 +71,12 @@ impl Shadow {
         }
     }
 
-    fn put(&mut self, item: Item) {
+    fn put(&mut self, item: &Item) {
         if let Some(old) = self.index.key(&item.key.id).filter(|old| *old != item.key) {
             self.pending.insert(old.encode(), None);
         }
         self.index.insert(&item.key);
-        self.pending.insert(item.key.encode(), Some(item));
+        self.pending.insert(item.key.encode(), Some(item.encode()));
     }
 
     fn remove(&mut self, id: &str) {
@@ -86,8 +87,7 @@ impl Shadow {
     }
 
     pub(super) async fn fold(&mut self, trees: &Trees) -> Result<()> {
-        let encode = |(key, item): (Vec<u8>, Option<Item>)| (key, item.map(|item| item.encode()));
-        let edits = std::mem::take(&mut self.pending).into_iter().map(encode);
+        let edits = std::mem::take(&mut self.pending);
         self.root = trees.apply(&self.root, edits).await?;
         Ok(())
     }
@@ -112,12 +112,12 @@ impl View {
                 self.tally.add_bytes(*fetched);
                 self.fetched_bytes += fetched;
                 self.shadow_notes.insert(item.key.clone(), note.clone());
-                self.put_in_shadow(feed, (**item).clone());
+                self.put_in_shadow(feed, item);
             }
             Edit::Same { id, fate } => {
                 self.tally.shown(IdHash::of(id), *fate);
                 if let Some(item) = self.known(feed, id).await? {
-                    self.put_in_shadow(feed, item);
+                    self.put_in_shadow(feed, &item);
                 }
             }
             Edit::Delete { id } | Edit::Left { id, .. } => {
@@ -137,7 +137,7 @@ impl View {
         Ok(())
     }
 
-    fn put_in_shadow(&mut self, feed: &str, item: Item) {
+    fn put_in_shadow(&mut self, feed: &str, item: &Item) {
         if let Some(shadow) = self.shadows.get_mut(feed) {
             shadow.put(item);
         }

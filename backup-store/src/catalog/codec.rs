@@ -13,6 +13,9 @@ const NOTE: u8 = b'N';
 /// The one version of these records so far.
 const VERSION: u8 = 1;
 
+/// How long the record of an item usually is, but for its name.
+const USUAL_ITEM_BYTES: usize = 500;
+
 const STORED: u8 = 0;
 const SKIPPED: u8 = 1;
 const QUARANTINED: u8 = 2;
@@ -138,12 +141,12 @@ impl ItemKey {
 }
 
 fn container_prefix(container: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(container.len() + 64);
-    for byte in container.bytes() {
-        bytes.push(byte);
-        if byte == 0 {
-            bytes.push(0xff);
+    let mut bytes = Vec::with_capacity(container.len() + 256);
+    for (place, part) in container.split('\0').enumerate() {
+        if place > 0 {
+            bytes.extend_from_slice(&[0, 0xff]);
         }
+        bytes.extend_from_slice(part.as_bytes());
     }
     bytes.extend_from_slice(&[0, 0]);
     bytes
@@ -153,6 +156,7 @@ impl Item {
     /// Encodes the record that the item tree holds under [`key`](Self::key), without the key.
     pub fn encode(&self) -> Vec<u8> {
         let mut encoder = begin(ITEM, VERSION);
+        encoder.reserve(USUAL_ITEM_BYTES + self.name.len());
         encoder.text(self.kind.as_str());
         encoder.text(&self.name);
         encoder.option(self.sender.as_deref(), Encoder::text);

@@ -9,6 +9,9 @@ use super::*;
 use crate::catalog::Snapshot;
 use crate::codec::Encoder;
 use crate::example_store::{run, sample, writer_options};
+use crate::index::filter::Shard;
+use crate::index::layout::{Directory, Trailer};
+use crate::index::sealing::{Role as SegmentRole, SegmentSealer, segment_name};
 use crate::pack::layout::{Table, open_table, open_trailer};
 use crate::pack::{PackKind, PackSealer, Role, TARGET_BYTES};
 use crate::seal::ObjectKind;
@@ -144,6 +147,49 @@ fn a_bomb_in_a_block_is_not_inflated_beyond_what_it_says() {
             };
             assert!(problem.object.contains(&sealer.id.to_string()), "{problem}");
         }
+    });
+}
+
+/// A segment that counts entries and has no block that could hold them.
+#[test]
+fn a_segment_of_entries_without_blocks_is_damage() {
+    run(async {
+        let sample = sample().await;
+        let backend = sample.backend();
+        let store = sample.reopen(&backend, 1).await.unwrap();
+        let sealer = SegmentSealer::create(store.keys(), &SystemEnvironment).unwrap();
+        let mut object = sealer.header.to_vec();
+        let filters = object.len() as u64;
+        let mut seal = |role, plain: &[u8]| {
+            let sealed = sealer.seal_onto(&mut object, role, 0, plain).unwrap();
+            (object.len() as u64, u32::try_from(sealed).unwrap())
+        };
+        let (at, shard) = seal(SegmentRole::Shard, &Shard::encode(&[], 0));
+        let directory = Directory {
+            kind: PackKind::Content,
+            entries: 5,
+            supersedes: Vec::new(),
+            packs: Vec::new(),
+            shards: vec![shard],
+            blocks: Vec::new(),
+        };
+        let (_, length) = seal(SegmentRole::Directory, &directory.encode());
+        let trailer = Trailer {
+            filters,
+            directory: at,
+            length,
+        };
+        seal(SegmentRole::Trailer, &trailer.encode());
+        let name = segment_name(&sealer.id).unwrap();
+        backend.put_new(&name, object.into()).await.unwrap();
+        let store = sample.reopen(&backend, 1).await.unwrap();
+        let report = store.check(CheckDepth::AllData, &|_| {}).await.unwrap();
+        let [problem] = &report.problems[..] else {
+            panic!("{:?}", report.problems);
+        };
+        assert!(problem.object.contains(name.as_str()), "{problem}");
+        let error = store.prune(&crate::PruneOptions::new(), &|_| {}).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Damaged);
     });
 }
 

@@ -3,36 +3,25 @@
 //! It is sealed like every local record, and may be deleted at any time: the next sample then
 //! begins anew.
 
-use std::fs;
-use std::path::PathBuf;
-
-use crate::backend::replace_file;
 use crate::codec::{Decoder, Encoder};
-use crate::offload::offload;
-use crate::{Error, ErrorKind, PackId, Result, Store, Timestamp};
+use crate::store::LocalRecord;
+use crate::{PackId, Result, Store, Timestamp};
 
 use super::sample::{Memory, Remembered};
 
-const FILE: &str = "sampled";
-const PURPOSE: &str = "sampled blocks";
+const RECORD: LocalRecord = LocalRecord {
+    file: "sampled",
+    purpose: "sampled blocks",
+};
 const LAYOUT: u8 = 1;
 
 impl Store {
     /// Reads what is remembered; nothing where there is no file that can be read.
     pub(super) async fn recall_samples(&self) -> Result<Memory> {
-        let Some(path) = self.samples_path() else {
+        let Some(plain) = RECORD.read(self).await? else {
             return Ok(Memory::new());
         };
-        let shown = path.display().to_string();
-        let read = offload(self.offload().as_ref(), move || fs::read(path)).await?;
-        let memory = match read {
-            Ok(record) => self
-                .open_local(PURPOSE, self.id().as_bytes(), &record)
-                .and_then(|plain| decode(&plain)),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(Memory::new()),
-            Err(cause) => Err(Error::from_io(ErrorKind::Local, &shown, cause)),
-        };
-        Ok(memory.unwrap_or_else(|cause| {
+        Ok(decode(&plain).unwrap_or_else(|cause| {
             tracing::warn!(%cause, "the memory of earlier samples begins anew");
             Memory::new()
         }))
@@ -40,18 +29,8 @@ impl Store {
 
     /// Keeps what is remembered, if there is a place for it.
     pub(super) async fn remember_samples(&self, memory: &Memory) -> Result<()> {
-        let Some(path) = self.samples_path() else {
-            return Ok(());
-        };
-        let record = self.seal_local(PURPOSE, self.id().as_bytes(), &encode(memory))?;
-        let shown = path.display().to_string();
-        let write = move || replace_file(&path, &record);
-        let written = offload(self.offload().as_ref(), write).await?;
-        written.map_err(|cause| Error::from_io(ErrorKind::Local, &shown, cause))
-    }
-
-    fn samples_path(&self) -> Option<PathBuf> {
-        Some(self.cache_dir()?.join(FILE))
+        let plain = encode(memory);
+        RECORD.update(self, |_| Some(plain)).await
     }
 }
 

@@ -23,6 +23,8 @@ const MARK: &str = "replica/";
 const MARK_TEXT: &[u8] = b"this place is a replica; see FORMAT.md\n";
 /// Packs that are in memory at once.
 const PACKS_AT_ONCE: usize = 2;
+/// Bytes of an object beside which no other is copied.
+const LONG: u64 = 40 << 20;
 /// How often filling begins again when the primary sweeps what is being copied.
 const PASSES: u32 = 3;
 
@@ -204,12 +206,15 @@ impl Filler<'_> {
         sums: fn(&mut ReplicaReport) -> &mut Moved,
     ) -> Result<bool> {
         let (from, to) = (self.from.clone(), self.to.clone());
+        // Each is in memory as a whole: of long segments one at a time.
+        let longest = objects.iter().map(|info| info.size).max().unwrap_or(0);
+        let at_once = if longest > LONG { 1 } else { PACKS_AT_ONCE };
         let copies = objects.into_iter().map(move |info| {
             let (from, to) = (from.clone(), to.clone());
             async move { (info.name.clone(), copy_object(&from, &to, &info).await) }
         });
         let mut whole = true;
-        let mut copies = stream::iter(copies).buffered(PACKS_AT_ONCE);
+        let mut copies = stream::iter(copies).buffered(at_once);
         while let Some((name, copied)) = copies.next().await {
             match copied? {
                 Copied::Yes(bytes) => {

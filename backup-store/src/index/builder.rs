@@ -1,8 +1,12 @@
-//! Building a segment from entries in order, in the memory of the sealed object.
+//! Building a segment from entries in order.
+//!
+//! *Units and limits*: filters and directory are in memory, some two bytes an entry; the blocks of
+//! entries are where the object grows.
 
 use super::file::SegmentFile;
 use super::filter::{Shard, head, shard_bits, shard_of};
 use super::layout::{BLOCK_ENTRIES, BlockEntry, Directory, Entry, Trailer, encode_entry, order};
+use super::object::{Growing, SegmentObject, SegmentSpool};
 use super::sealing::{Role, SegmentSealer, TRAILER};
 use crate::codec::Encoder;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +22,7 @@ pub(crate) const ENTRY_BYTES: usize = 56;
 pub(crate) struct SegmentBuilder {
     sealer: SegmentSealer,
     directory: Directory,
-    object: Vec<u8>,
+    object: Growing,
     block: Encoder,
     /// Entries of the open block, and the first eight bytes of its first id.
     in_block: usize,
@@ -34,18 +38,19 @@ pub(crate) struct SegmentBuilder {
 #[derive(Debug)]
 pub(crate) struct SealedSegment {
     pub(crate) file: SegmentFile,
-    pub(crate) object: Vec<u8>,
+    pub(crate) object: SegmentObject,
 }
 
 impl SegmentBuilder {
-    /// Begins a segment of at most `bound` entries that lie in `packs`.
+    /// Begins a segment of at most `bound` entries that lie in `packs`, in memory or in a file.
     pub(crate) fn new(
         sealer: SegmentSealer,
         kind: PackKind,
         mut packs: Vec<PackId>,
         mut supersedes: Vec<SegmentId>,
         bound: u64,
-    ) -> Self {
+        spool: Option<SegmentSpool>,
+    ) -> Result<Self> {
         packs.sort_unstable();
         packs.dedup();
         supersedes.sort_unstable();
@@ -53,9 +58,12 @@ impl SegmentBuilder {
         let room = usize::try_from(bound)
             .unwrap_or(0)
             .saturating_mul(ENTRY_BYTES);
-        let mut object = Vec::with_capacity(room.saturating_add(64 * 1024));
-        object.extend_from_slice(&sealer.header);
-        Self {
+        let mut object = match spool {
+            Some(spool) => Growing::in_file(spool)?,
+            None => Growing::in_memory(room.saturating_add(64 * 1024)),
+        };
+        object.end().extend_from_slice(&sealer.header);
+        Ok(Self {
             sealer,
             directory: Directory {
                 kind,
@@ -73,7 +81,7 @@ impl SegmentBuilder {
             bits: shard_bits(bound),
             ids: Vec::new(),
             shards: Vec::new(),
-        }
+        })
     }
 
     /// Appends an entry.
@@ -119,7 +127,8 @@ impl SegmentBuilder {
         let number = self.directory.blocks.len();
         let sealed = self
             .sealer
-            .seal_onto(&mut self.object, Role::Block, number, &plain)?;
+            .seal_onto(self.object.end(), Role::Block, number, &plain)?;
+        self.object.settle()?;
         self.directory.blocks.push(BlockEntry {
             head: self.first,
             sealed: length(sealed)?,
@@ -139,30 +148,34 @@ impl SegmentBuilder {
         }
         let directory = self.directory.encode();
         let shards: usize = self.shards.iter().map(|shard| shard.len() + OVERHEAD).sum();
-        let bare = self.object.len() + shards + directory.len() + OVERHEAD + TRAILER;
-        let padding = padded_size(bare as u64, self.sealer.dice()) - bare as u64;
+        let bare = shards + directory.len() + OVERHEAD + TRAILER;
+        let bare = self.object.length() + bare as u64;
+        let padding = padded_size(bare, self.sealer.dice()) - bare;
         let padding = usize::try_from(padding).unwrap_or(0);
-        self.object.extend_from_slice(&self.sealer.padding(padding));
-        let filters = self.object.len() as u64;
+        let padding = self.sealer.padding(padding);
+        self.object.end().extend_from_slice(&padding);
+        self.object.settle()?;
+        let filters = self.object.length();
         for (number, shard) in self.shards.iter().enumerate() {
             self.sealer
-                .seal_onto(&mut self.object, Role::Shard, number, shard)?;
+                .seal_onto(self.object.end(), Role::Shard, number, shard)?;
+            self.object.settle()?;
         }
-        let at = self.object.len() as u64;
+        let at = self.object.length();
         let sealed = self
             .sealer
-            .seal_onto(&mut self.object, Role::Directory, 0, &directory)?;
+            .seal_onto(self.object.end(), Role::Directory, 0, &directory)?;
         let trailer = Trailer {
             filters,
             directory: at,
             length: length(sealed)?,
         };
         self.sealer
-            .seal_onto(&mut self.object, Role::Trailer, 0, &trailer.encode())?;
+            .seal_onto(self.object.end(), Role::Trailer, 0, &trailer.encode())?;
         let file = SegmentFile::new(self.sealer, self.directory, trailer)?;
         Ok(SealedSegment {
             file,
-            object: self.object,
+            object: self.object.finish()?,
         })
     }
 }

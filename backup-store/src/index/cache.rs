@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::file::{Part, SegmentFile};
 use super::filter::Shard;
 use super::layout::find_in_block;
+use super::object::SegmentObject;
 use super::parts::PartCache;
 use crate::error::Result;
 use crate::id::{ChunkId, PackId, SegmentId, StoreId};
@@ -25,8 +26,6 @@ const SHARDS_BYTES: usize = 192 << 20;
 const BLOCKS_BYTES: usize = 8 << 20;
 const WHOLE_BYTES: u64 = 256 << 20;
 const WHOLE_BYTES_IN_MEMORY: u64 = 48 << 20;
-/// Parts that are decrypted and written to the cache at once.
-const PARTS_AT_ONCE: usize = 256;
 
 /// A segment whose directory is loaded.
 #[derive(Debug)]
@@ -207,17 +206,23 @@ impl IndexCache {
             })
     }
 
-    /// Adds a segment by its directory; its parts are read when they are wanted.
-    pub(crate) fn add(&self, file: SegmentFile, stands_for: Option<SegmentId>) -> Result<()> {
-        let id = file.id();
-        let number = self.parts.add(&id, stands_for.as_ref(), &file.to_cache())?;
+    /// Adds a segment by its directory; parts that were not [taken](Self::take_run) before are read
+    /// when they are wanted.
+    pub(crate) fn add(
+        &self,
+        file: impl Into<Arc<SegmentFile>>,
+        stands_for: Option<SegmentId>,
+    ) -> Result<()> {
+        let file = file.into();
+        let number = self.number(&file, stands_for)?;
         let mut segments = self
             .segments
             .write()
             .unwrap_or_else(PoisonError::into_inner);
+        let id = file.id();
         let loaded = Loaded {
             number,
-            file: Arc::new(file),
+            file,
             stands_for,
         };
         segments.loaded.insert(id, Arc::new(loaded));
@@ -225,27 +230,44 @@ impl IndexCache {
         Ok(())
     }
 
+    /// Returns the number of a segment in the part cache; it gets one if it has none.
+    pub(crate) fn number(&self, file: &SegmentFile, stands_for: Option<SegmentId>) -> Result<i64> {
+        let directory = file.to_cache();
+        self.parts.add(&file.id(), stands_for.as_ref(), &directory)
+    }
+
+    /// Takes parts that lie one behind the other, from offset `base` on, of a segment that has a
+    /// number and is added afterwards.
+    pub(crate) fn take_run(
+        &self,
+        (number, file): (i64, &SegmentFile),
+        run: Vec<Part>,
+        (base, bytes): (u64, &[u8]),
+    ) -> Result<()> {
+        let mut opened = Vec::with_capacity(run.len());
+        for part in run {
+            let plain = file.part_of(part, base, bytes)?;
+            if let Part::Shard(at) = part {
+                let shard = Shard::decode(&plain).map_err(|cause| file.damaged(cause))?;
+                self.keep_shard((number, at), Arc::new(shard));
+            }
+            opened.push((part, plain));
+        }
+        self.parts.put(number, &opened)
+    }
+
     /// Adds a segment that is at hand as a whole, with all its parts.
     pub(crate) fn add_whole(
         &self,
         file: SegmentFile,
-        object: &[u8],
+        object: &SegmentObject,
         stands_for: Option<SegmentId>,
     ) -> Result<()> {
-        let id = file.id();
-        let number = self.parts.add(&id, stands_for.as_ref(), &file.to_cache())?;
-        let mut parts = file.parts().peekable();
-        while parts.peek().is_some() {
-            let mut opened = Vec::with_capacity(PARTS_AT_ONCE);
-            for part in parts.by_ref().take(PARTS_AT_ONCE) {
-                let plain = file.part_of(part, 0, object)?;
-                if let Part::Shard(at) = part {
-                    let shard = Shard::decode(&plain).map_err(|cause| file.damaged(cause))?;
-                    self.keep_shard((number, at), Arc::new(shard));
-                }
-                opened.push((part, plain));
-            }
-            self.parts.put(number, &opened)?;
+        let number = self.number(&file, stands_for)?;
+        for run in file.runs_of_parts() {
+            let range = file.range_of_run(&run)?;
+            let bytes = object.read(range.clone())?;
+            self.take_run((number, &file), run, (range.start, &bytes))?;
         }
         self.add(file, stands_for)
     }

@@ -12,6 +12,9 @@ use crate::keys::Keys;
 
 /// Bytes at the end of a segment that hold the whole directory of most.
 pub(crate) const TAIL: u64 = 64 * 1024;
+/// Neighbouring parts that are taken together, of some 30 and 13 KB.
+const SHARDS_OF_RUN: usize = 64;
+const BLOCKS_OF_RUN: usize = 128;
 
 /// One part of a segment that is read by range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +117,27 @@ impl SegmentFile {
         (0..shards)
             .map(Part::Shard)
             .chain((0..blocks).map(Part::Block))
+    }
+
+    /// Lists all parts in groups that lie one behind the other, a few megabytes each at most.
+    pub(crate) fn runs_of_parts(&self) -> impl Iterator<Item = Vec<Part>> + use<> {
+        let (shards, blocks) = (self.directory.shards.len(), self.directory.blocks.len());
+        let run = |count: usize, most: usize, part: fn(usize) -> Part| {
+            let begins = (0..count).step_by(most);
+            begins.map(move |from| (from..(from + most).min(count)).map(part).collect())
+        };
+        run(shards, SHARDS_OF_RUN, Part::Shard).chain(run(blocks, BLOCKS_OF_RUN, Part::Block))
+    }
+
+    /// Returns where parts lie that lie one behind the other.
+    ///
+    /// *Errors*: [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) when it lacks one of them.
+    pub(crate) fn range_of_run(&self, run: &[Part]) -> Result<Range<u64>> {
+        let place = |part: Option<&Part>| self.range(*part?);
+        match (place(run.first()), place(run.last())) {
+            (Some(first), Some(last)) => Ok(first.start..last.end),
+            _ => Err(self.sealer.damaged("it lacks a part")),
+        }
     }
 
     /// Returns the filter shard that an id belongs to.

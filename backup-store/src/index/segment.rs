@@ -61,7 +61,7 @@ impl Segment {
         let sealer = SegmentSealer::create(keys, environment)?;
         let (packs, supersedes) = (self.packs.clone(), self.supersedes.clone());
         let bound = self.chunks.len() as u64;
-        let mut builder = SegmentBuilder::new(sealer, self.kind, packs, supersedes, bound);
+        let mut builder = SegmentBuilder::new(sealer, self.kind, packs, supersedes, bound, None)?;
         for entry in &self.chunks {
             builder.push(entry)?;
         }
@@ -89,15 +89,20 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::super::file::{Part, SegmentFile};
     use super::super::layout::{Directory, Trailer, decode_block};
+    use super::super::object::SegmentSpool;
     use super::*;
     use crate::ErrorKind;
+    use crate::disk::SystemDisk;
     use crate::environment::SystemEnvironment;
     use crate::id::{ChunkId, LeaseId};
     use crate::keys::tests::test_keys;
+    use crate::pack::Location;
     use crate::pack::layout::BlockEntry;
 
     const LEASE: LeaseId = LeaseId::from_bytes([9; 16]);
@@ -148,7 +153,7 @@ mod tests {
             segment.supersedes = supersedes.into_iter().map(SegmentId::from_bytes).collect();
             let sealed = segment.seal(&keys, &SystemEnvironment).unwrap();
             let id = sealed.file.id();
-            let opened = Segment::open(&keys, id, &sealed.object).unwrap();
+            let opened = Segment::open(&keys, id, &sealed.object.whole().unwrap()).unwrap();
             prop_assert_eq!(&opened, &segment);
             let cached = SegmentFile::from_cache(&keys, id, &sealed.file.to_cache()).unwrap();
             prop_assert_eq!(&cached.directory, &sealed.file.directory);
@@ -170,13 +175,13 @@ mod tests {
         let keys = test_keys();
         let segment = segment(&[vec![vec![10; 60], vec![20; 30]]]);
         let sealed = segment.seal(&keys, &SystemEnvironment).unwrap();
-        let (id, object) = (sealed.file.id(), &sealed.object);
+        let (id, object) = (sealed.file.id(), sealed.object.whole().unwrap());
         let ends = sealed.file.range(Part::Block(0)).unwrap().end;
         let begins = sealed.file.range(Part::Shard(0)).unwrap().start;
         let matter = (0..ends).chain(begins..object.len() as u64);
         for at in matter.step_by(7) {
             let at = usize::try_from(at).unwrap();
-            let mut flipped = object.clone();
+            let mut flipped = object.to_vec();
             flipped[at] ^= 0x10;
             for bytes in [&flipped[..], &object[..at]] {
                 let error = Segment::open(&keys, id, bytes).unwrap_err();
@@ -184,7 +189,7 @@ mod tests {
             }
         }
         let other = SegmentId::from_bytes([3; 16]);
-        assert!(Segment::open(&keys, other, object).is_err());
+        assert!(Segment::open(&keys, other, &object).is_err());
     }
 
     #[test]
@@ -192,6 +197,7 @@ mod tests {
         let keys = test_keys();
         let sealed = segment(&[vec![vec![10; 60]]]).seal(&keys, &SystemEnvironment);
         let SealedSegment { file, object } = sealed.unwrap();
+        let object = object.whole().unwrap();
         let size = object.len() as u64;
         let header = &object[..super::super::sealing::HEADER];
         let tail = &object[object.len() - 100..];
@@ -201,5 +207,63 @@ mod tests {
         assert_eq!(opened.unwrap().directory, file.directory);
         // Of another size, it is another segment.
         assert!(SegmentFile::open(&keys, file.id(), size + 1, header, tail).is_err());
+    }
+
+    #[test]
+    fn a_segment_that_grows_in_a_file_is_the_one_that_grows_in_memory() {
+        let (keys, directory) = (test_keys(), tempfile::tempdir().unwrap());
+        let entry = |number: u32| {
+            let place = Location {
+                pack: PackId::from_bytes([4; 16]),
+                block: number / 32,
+                offset: 92,
+                sealed: 30_000,
+                plain: 500_000,
+                start: number % 32 * 15_000,
+                length: 15_000,
+            };
+            let id = blake3::hash(&number.to_le_bytes());
+            (ChunkId::from_bytes(id.into()), place)
+        };
+        let segment = Segment {
+            kind: PackKind::Content,
+            supersedes: Vec::new(),
+            packs: vec![PackId::from_bytes([4; 16])],
+            // More than is written to the file at once.
+            chunks: {
+                let mut chunks: Vec<_> = (0..60_000).map(entry).collect();
+                chunks.sort_unstable_by_key(order);
+                chunks
+            },
+        };
+        let sealer = SegmentSealer::create(&keys, &SystemEnvironment).unwrap();
+        let spool = SegmentSpool::new(Arc::new(SystemDisk), directory.path().join("a.segment"));
+        let packs = segment.packs.clone();
+        let builder = SegmentBuilder::new(
+            sealer,
+            PackKind::Content,
+            packs,
+            Vec::new(),
+            60_000,
+            Some(spool),
+        );
+        let mut builder = builder.unwrap();
+        for entry in &segment.chunks {
+            builder.push(entry).unwrap();
+        }
+        let SealedSegment { file, object } = builder.finish().unwrap();
+        let whole = object.whole().unwrap();
+        assert_eq!(whole, std::fs::read(object.path().unwrap()).unwrap());
+        assert_eq!(Segment::open(&keys, file.id(), &whole).unwrap(), segment);
+        for run in file.runs_of_parts() {
+            let range = file.range_of_run(&run).unwrap();
+            let bytes = object.read(range.clone()).unwrap();
+            for part in run {
+                file.verify_part(part, range.start, &bytes).unwrap();
+            }
+        }
+        drop(object);
+        let left = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 0, "the file is let go with the object");
     }
 }

@@ -76,6 +76,9 @@ impl SideBySide {
     async fn refill(&mut self, at: usize) -> Result<()> {
         let input = &mut self.inputs[at];
         let count = input.file.directory.blocks.len();
+        if count == 0 && input.file.directory.entries > 0 {
+            return Err(input.damaged("it has no block for the entries it counts"));
+        }
         if !input.entries.is_empty() || input.next >= count {
             return Ok(());
         }

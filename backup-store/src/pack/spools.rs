@@ -15,7 +15,8 @@ use super::{Block, PackKind};
 use crate::disk::Disk;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, LeaseId, PackId};
+use crate::id::{ChunkId, LeaseId, PackId, SegmentId};
+use crate::index::object::{self, SegmentSpool};
 use crate::keys::Keys;
 use crate::mutant::{Mutant, mutated};
 
@@ -57,7 +58,7 @@ impl Spools {
         environment: Arc<dyn Environment>,
     ) -> Result<Self> {
         let mut state = State::default();
-        for path in spool_files(disk.as_ref(), &directory)? {
+        for path in spool_files(&disk, &directory)? {
             if let Some(pack) = recover(&disk, &path, &keys)? {
                 let pack = Arc::new(pack);
                 for (number, entry) in (0..).zip(&pack.table().blocks) {
@@ -174,6 +175,12 @@ impl Spools {
         // In an order that a simulation can repeat.
         here.sort_by_key(|pack| pack.sealer.id);
         here.iter().try_for_each(|pack| pack.sync())
+    }
+
+    /// Names a file in which a segment may grow.
+    pub(crate) fn of_segment(&self, id: &SegmentId) -> SegmentSpool {
+        let name = format!("{id}.{}", object::EXTENSION);
+        SegmentSpool::new(Arc::clone(&self.disk), self.directory.join(name))
     }
 
     /// Finds the pack here that holds a chunk.
@@ -296,8 +303,8 @@ impl std::fmt::Debug for Spools {
     }
 }
 
-/// Lists the spool files, and deletes frames that have none.
-fn spool_files(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>> {
+/// Lists the spool files; deletes frames that have none, and segments that were never finished.
+fn spool_files(disk: &Arc<dyn Disk>, directory: &Path) -> Result<Vec<PathBuf>> {
     let listed = disk.list(directory).map_err(|cause| {
         let object = format_args!("spool directory {}", directory.display());
         Error::from_io(ErrorKind::Local, object, cause)
@@ -306,7 +313,11 @@ fn spool_files(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>> {
     let frames = listed.iter().filter(|path| ends(path, FRAMES));
     frames
         .into_iter()
-        .try_for_each(|frames| remove_orphan(disk, frames, &listed))?;
+        .try_for_each(|frames| remove_orphan(disk.as_ref(), frames, &listed))?;
+    let segments = listed.iter().filter(|path| ends(path, object::EXTENSION));
+    segments
+        .into_iter()
+        .for_each(|path| drop(SegmentSpool::new(disk.clone(), path.clone())));
     let mut spools = listed;
     spools.retain(|path| ends(path, EXTENSION));
     Ok(spools)

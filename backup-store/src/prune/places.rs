@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::decide::SegmentSeen;
-use super::mark::Marks;
+use super::marks::{Marks, beginning};
 use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::index::file::SegmentFile;
@@ -63,11 +63,16 @@ impl Segments {
         Ok(Self { seen, files })
     }
 
-    /// Visits the entries of every segment that no other one supersedes, in order; those of one
-    /// chunk come together.
+    /// Visits the entries of every segment that no other one supersedes, in order, and whether they
+    /// are marked; those of one chunk come together.
     ///
     /// *Errors*: a segment that cannot be read, or is not what it says it is, ends it.
-    async fn each(&self, store: &Store, mut visit: impl FnMut(&[Entry])) -> Result<()> {
+    async fn each(
+        &self,
+        store: &Store,
+        marks: &Marks,
+        mut visit: impl FnMut(&[Entry], bool),
+    ) -> Result<()> {
         let superseded: HashSet<_> = self.seen.iter().flat_map(|seen| &seen.supersedes).collect();
         let active = self.seen.iter().zip(&self.files);
         let active = active.filter(|(seen, _)| !superseded.contains(&seen.name));
@@ -78,8 +83,12 @@ impl Segments {
             if next.is_empty() {
                 return Ok(());
             }
+            let (next, marked) = marks.among(store, next, |entry| &entry.0).await?;
+            let mut marked = &marked[..];
             for same in next.chunk_by(|one, other| one.0 == other.0) {
-                visit(same);
+                let (of_same, rest) = marked.split_at(same.len());
+                visit(same, of_same.contains(&true));
+                marked = rest;
             }
         }
     }
@@ -113,9 +122,10 @@ impl Places {
         let mut totals: HashMap<PackId, u64> = HashMap::new();
         let mut alone: HashMap<PackId, u64> = HashMap::new();
         let mut places = Self::default();
-        let mut marks = marks.in_order();
+        // Two chunks may share a mark.
+        let (mut found, mut last) = (0, None);
         let damaged = store.distrusted_places();
-        let visit = |same: &[Entry]| {
+        let visit = |same: &[Entry], marked: bool| {
             let (mut whole, mut bad): (Vec<PackId>, Vec<PackId>) = Default::default();
             for (_, place) in same {
                 if there.contains(&place.pack) {
@@ -135,9 +145,12 @@ impl Places {
                 return;
             };
             let length = u64::from(place.length);
-            if whole.is_empty() && bad.is_empty() || !marks.is_found(id) {
+            if whole.is_empty() && bad.is_empty() || !marked {
                 return;
             }
+            let mark = Some(beginning(id));
+            found += u64::from(mark != last);
+            last = mark;
             match &whole[..] {
                 [] => {
                     for pack in bad {
@@ -152,8 +165,8 @@ impl Places {
                 }
             }
         };
-        segments.each(store, visit).await?;
-        places.missing = marks.missing();
+        segments.each(store, marks, visit).await?;
+        places.missing = marks.count().saturating_sub(found);
         places.totals = totals.into_iter().collect();
         places.alone = alone.into_iter().collect();
         Ok(places)

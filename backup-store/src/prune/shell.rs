@@ -8,7 +8,8 @@ use futures_util::stream;
 
 use super::decide::{LeaseSeen, PackSeen, Policy, SlotSeen, SlotsSeen, Standing, has_ended};
 use super::machine::{Effect, Garbage, Pruner, Seen};
-use super::mark::{Marker, Marks};
+use super::mark::Marker;
+use super::marks::Marks;
 use super::report::{PruneOptions, PruneOutcome, PrunePhase, PruneProgress, PruneReport, Sizes};
 use crate::backend::ObjectName;
 use crate::catalog::Snapshot;
@@ -295,7 +296,7 @@ impl<'a> Shell<'a> {
         rounds: &Rounds,
         forget: &BTreeSet<SnapshotId>,
     ) -> Result<Marks> {
-        let mut marker = Marker::new(self.store);
+        let mut marker = Marker::new(self.store)?;
         let total = Some(self.listing.slots.len() as u64);
         for (done, placed) in (1..).zip(&self.listing.slots) {
             let SlotHead::Set { snapshots, .. } = &placed.head else {
@@ -317,7 +318,7 @@ impl<'a> Shell<'a> {
             }
             self.tell(PrunePhase::Marking, done, total);
         }
-        Ok(marker.finish())
+        marker.finish().await
     }
 
     /// Lists the slots for a survey; returns the leases as they were listed before.
@@ -513,8 +514,9 @@ impl Store {
     /// [`PruneOutcome::Waiting`] while a writer has neither ended nor called
     /// [`Writer::keep_up`](crate::Writer::keep_up): call again later, or fence it.
     ///
-    /// *Units and limits*: about 9 bytes of memory a distinct chunk of the kept snapshots, 32 a
-    /// distinct tree node; segments are read once to survey and once before the verdict.
+    /// *Units and limits*: about 32 bytes of memory a distinct tree node of the kept snapshots, and
+    /// without a cache directory nine a distinct chunk; with one some 16 bytes a chunk of disk in
+    /// it. Segments are read once to survey and once before the verdict.
     ///
     /// *Errors*: [`ErrorKind::PermissionDenied`] when objects may not be deleted;
     /// [`ErrorKind::Unsupported`] when the backend does not list what was put, or honours no

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::FutureExt;
+
 use super::decide::{Condition, PackSeen, Place, Rescue, Survey, choose_copies, rescue};
 use super::machine::Seen;
-use super::mark::Marks;
+use super::marks::Marks;
 use super::places::{Places, Segments};
 use super::report::PrunePhase;
 use super::shell::{Shell, refused};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{PackId, RunId, SnapshotId};
+use crate::id::{ChunkId, PackId, RunId, SnapshotId};
 use crate::rounds::{Plan, Rounds};
 use crate::writer::WriterOptions;
 use crate::writer::keep_up::Copied;
@@ -130,7 +132,18 @@ impl Shell<'_> {
         });
         let writer = writer.await?;
         let total = Some(packs.len() as u64);
-        let needed = |id: &crate::ChunkId| self.marks.find(id).is_some();
+        let (marks, store) = (&self.marks, self.store);
+        let needed = |mut ids: Vec<ChunkId>| {
+            let chosen = async move {
+                ids.sort_unstable();
+                let (ids, marked) = marks.among(store, ids, |id| id).await?;
+                let chosen = ids.into_iter().zip(marked);
+                Ok(chosen
+                    .filter_map(|(id, marked)| marked.then_some(id))
+                    .collect())
+            };
+            chosen.boxed()
+        };
         for (done, pack) in (1..).zip(&packs) {
             writer.copy_pack(pack, Copied::These(&needed)).await?;
             self.tell(PrunePhase::Repacking, done, total);

@@ -3,26 +3,28 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
 
-use super::{Resolved, Store, put_resolved};
+use super::{Resolved, Store, hand_over, put_resolved};
 use crate::backend::{ObjectInfo, ObjectName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{ChunkId, PackId, SegmentId};
 use crate::index::builder::SealedSegment;
-use crate::index::cache::{Answer, Fetched, Loaded};
+use crate::index::cache::{Answer, Fetched, IndexCache, Loaded};
 use crate::index::file::{Part, SegmentFile, TAIL};
+use crate::index::object::SegmentObject;
 use crate::index::sealing::{HEADER, segment_id, segment_name};
 use crate::index::segment::Segment;
 use crate::index::side_by_side::SideBySide;
 use crate::offload::offload;
 use crate::pack::{Location, PackKind, pack_id};
 
-/// Size up to which one segment is read whole.
-const WHOLE_SEGMENT: u64 = 16 << 20;
+/// Size up to which a segment is read whole, and that up to which it is read part by part, when it
+/// is found.
+const WHOLE_SEGMENT: u64 = 2 << 20;
+const SMALL_SEGMENT: u64 = 16 << 20;
 /// Segments, or parts of them, that are read at the same time.
 const READS_AT_ONCE: usize = 8;
 /// Neighbouring filter shards that are read together.
@@ -117,7 +119,7 @@ impl Store {
         .await
     }
 
-    /// Loads one segment: as a whole if it is small, or its directory.
+    /// Loads one segment: all of it if it is small, or its directory.
     async fn load_segment(
         &self,
         id: SegmentId,
@@ -126,10 +128,31 @@ impl Store {
     ) -> std::result::Result<(), Trouble> {
         let loaded = if whole && info.size <= WHOLE_SEGMENT {
             self.load_whole(id, &info.name).await
+        } else if whole && info.size <= SMALL_SEGMENT {
+            self.load_parts(id, &info).await
         } else {
             self.load_directory(id, &info).await
         };
         loaded.map_err(|cause| (id, cause))
+    }
+
+    /// Loads all of a segment without ever holding all of it.
+    async fn load_parts(&self, id: SegmentId, info: &ObjectInfo) -> Result<()> {
+        let file = Arc::new(self.read_directory(id, info).await?);
+        let numbered = Arc::clone(&file);
+        let number = self
+            .index(move |index| index.number(&numbered, None))
+            .await?;
+        for run in file.runs_of_parts() {
+            let range = file.range_of_run(&run)?;
+            let bytes = self.backend().get(&info.name, Some(range.clone())).await?;
+            let file = Arc::clone(&file);
+            let take = move |index: &IndexCache| {
+                index.take_run((number, &file), run, (range.start, &bytes))
+            };
+            self.index(take).await?;
+        }
+        self.index(move |index| index.add(file, None)).await
     }
 
     async fn load_whole(&self, id: SegmentId, name: &ObjectName) -> Result<()> {
@@ -137,7 +160,7 @@ impl Store {
         let keys = Arc::clone(self.keys());
         self.index(move |index| {
             let file = SegmentFile::open_whole(&keys, id, &object)?;
-            index.add_whole(file, &object, None)
+            index.add_whole(file, &SegmentObject::Memory(object), None)
         })
         .await
     }
@@ -297,18 +320,13 @@ impl Store {
     ) -> std::result::Result<(SegmentId, Vec<(Part, Vec<u8>)>), Trouble> {
         let id = each.file.id();
         let work = async {
-            let place = |part: Option<&Part>| each.file.range(*part?);
-            let (Some(first), Some(last)) = (place(parts.first()), place(parts.last())) else {
-                let object = format_args!("object segments/{id}");
-                return Err(Error::damaged(object, "it lacks a part"));
-            };
+            let range = each.file.range_of_run(&parts)?;
             let name = segment_name(&id)?;
-            let range = first.start..last.end;
-            let bytes = self.backend().get(&name, Some(range)).await?;
+            let bytes = self.backend().get(&name, Some(range.clone())).await?;
             let each = Arc::clone(&each);
             self.index(move |index| {
                 let open = |part: &Part| {
-                    let plain = each.file.part_of(*part, first.start, &bytes)?;
+                    let plain = each.file.part_of(*part, range.start, &bytes)?;
                     Ok((*part, plain))
                 };
                 let opened: Vec<_> = parts.iter().map(open).collect::<Result<_>>()?;
@@ -336,10 +354,16 @@ impl Store {
     pub(crate) async fn put_segment(&self, sealed: SealedSegment) -> Result<()> {
         let SealedSegment { file, object } = sealed;
         let name = segment_name(&file.id())?;
-        let object = Bytes::from(object);
-        match put_resolved(self.backend().as_ref(), &name, object.clone()).await? {
-            Resolved::Ours => {}
-            Resolved::Other(_) => {
+        let backend = self.backend().as_ref();
+        let taken = match object.path() {
+            Some(path) => hand_over(backend, &name, path).await?,
+            None => false,
+        };
+        let object = Arc::new(object);
+        if !taken {
+            let whole = Arc::clone(&object);
+            let bytes = offload(self.offload().as_ref(), move || whole.whole()).await??;
+            if let Resolved::Other(_) = put_resolved(backend, &name, bytes).await? {
                 let words = format!("object {name}: the name of a new segment is taken");
                 return Err(Error::new(ErrorKind::Conflict, words));
             }
@@ -371,36 +395,20 @@ impl Store {
             Error::damaged(object, "not the name of a segment")
         })?;
         let file = Arc::new(self.read_directory(id, info).await?);
-        let shards: Vec<Part> = file.parts().filter(|part| part.is_shard()).collect();
-        for group in shards.chunks(SHARD_GROUP) {
-            self.verify_shards(&file, &info.name, group).await?;
+        let shards = file.runs_of_parts();
+        for run in shards.take_while(|run| run.first().is_some_and(|part| part.is_shard())) {
+            let range = file.range_of_run(&run)?;
+            let sealed = self.backend().get(&info.name, Some(range.clone())).await?;
+            let file = Arc::clone(&file);
+            let opened = offload(self.offload().as_ref(), move || {
+                let open = |part| file.verify_part(part, range.start, &sealed).map(drop);
+                run.into_iter().try_for_each(open)
+            });
+            opened.await??;
         }
         let mut blocks = self.side_by_side(std::iter::once((Arc::clone(&file), None)));
         while !blocks.next().await?.is_empty() {}
         Ok(file.directory.packs.clone())
-    }
-
-    /// Opens filter shards that lie one behind the other.
-    async fn verify_shards(
-        &self,
-        file: &Arc<SegmentFile>,
-        name: &ObjectName,
-        shards: &[Part],
-    ) -> Result<()> {
-        let place = |part: Option<&Part>| file.range(*part?);
-        let (Some(first), Some(last)) = (place(shards.first()), place(shards.last())) else {
-            return Ok(());
-        };
-        let sealed = self
-            .backend()
-            .get(name, Some(first.start..last.end))
-            .await?;
-        let (file, shards) = (Arc::clone(file), shards.to_vec());
-        let opened = offload(self.offload().as_ref(), move || {
-            let mut shards = shards.into_iter();
-            shards.try_for_each(|part| file.verify_part(part, first.start, &sealed).map(drop))
-        });
-        opened.await?
     }
 }
 

@@ -1,5 +1,6 @@
 //! Putting and reading objects by the rules of the store, and keeping the index up to date.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -51,6 +52,24 @@ pub(crate) async fn put_resolved(
             format!("object {name}: neither there nor created"),
         )
     }))
+}
+
+/// Lets the backend take a file over as an object, if it can; tells whether it did.
+///
+/// Anything else, doubt included, is settled by [putting](put_resolved) the bytes.
+pub(crate) async fn hand_over(
+    backend: &dyn Backend,
+    name: &ObjectName,
+    file: &Path,
+) -> Result<bool> {
+    match backend.put_new_file(name, file).await {
+        Ok(put) => Ok(put == Some(Put::Created)),
+        Err(cause) if cause.is_retryable() => {
+            tracing::debug!(%name, %cause, "whether a file was taken is not known");
+            Ok(false)
+        }
+        Err(cause) => Err(cause),
+    }
 }
 
 impl Store {

@@ -5,24 +5,23 @@
 //! each resource, the newest snapshot that was seen, and the last round of prune that was done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use crate::backend::{ObjectName, replace_file};
+use crate::backend::ObjectName;
 use crate::catalog::ResourceId;
 use crate::codec::{Decoder, Encoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{LeaseId, SnapshotId};
-use crate::offload::offload;
 use crate::rounds::{RoundNumber, Rounds};
 use crate::slots::{SlotListing, slot_name};
 use crate::snapshots::SnapshotScan;
 use crate::snapshots::scan::{Newest, NewestOfEach};
-use crate::store::Store;
+use crate::store::{LocalRecord, Store};
 
-const FILE: &str = "seen";
-const PURPOSE: &str = "newest snapshots seen";
+const RECORD: LocalRecord = LocalRecord {
+    file: "seen",
+    purpose: "newest snapshots seen",
+};
 const LAYOUT: u8 = 1;
 
 /// What was seen.
@@ -192,17 +191,7 @@ impl Store {
     /// *Errors*: [`ErrorKind::Local`] when the local record cannot be removed.
     pub async fn accept_older(&self) -> Result<()> {
         *self.remembered_mut() = Remembered::default();
-        let Some(path) = self.remembered_path() else {
-            return Ok(());
-        };
-        let shown = path.display().to_string();
-        let removed = offload(self.offload().as_ref(), move || fs::remove_file(path)).await?;
-        match removed {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::from_io(ErrorKind::Local, shown, cause))
-            }
-            _ => Ok(()),
-        }
+        RECORD.remove(self).await
     }
 
     /// Finds what this machine has seen and is there no more; learns what is new.
@@ -211,7 +200,7 @@ impl Store {
         seen: &Seen,
         rounds: &Rounds,
     ) -> Result<Vec<Older>> {
-        let kept = self.recall().await?;
+        let kept = kept_in(RECORD.read(self).await?);
         let mut known = self.remembered_mut();
         known.join(kept);
         let older = known.compare(seen, rounds);
@@ -249,55 +238,31 @@ impl Store {
 
     /// Keeps what was seen for later runs, if there is a cache directory.
     pub(crate) async fn remember(&self) -> Result<()> {
-        let Some(path) = self.remembered_path() else {
-            return Ok(());
-        };
-        let kept = self.recall().await?;
-        let plain = {
-            let mut known = self.remembered_mut();
+        let store = self.clone();
+        let join = move |kept: Option<Vec<u8>>| {
+            let kept = kept_in(kept);
+            let mut known = store.remembered_mut();
             known.join(kept.clone());
-            if *known == kept {
-                return Ok(());
-            }
-            known.encode()
+            (*known != kept).then(|| known.encode())
         };
-        let record = self.seal_local(PURPOSE, self.id().as_bytes(), &plain)?;
-        let shown = path.display().to_string();
-        let write = move || replace_file(&path, &record);
-        let written = offload(self.offload().as_ref(), write).await?;
-        written.map_err(|cause| Error::from_io(ErrorKind::Local, shown, cause))
-    }
-
-    /// Reads what was kept; nothing where there is no file that can be read.
-    async fn recall(&self) -> Result<Remembered> {
-        let Some(path) = self.remembered_path() else {
-            return Ok(Remembered::default());
-        };
-        let shown = path.display().to_string();
-        let read = offload(self.offload().as_ref(), move || fs::read(path)).await?;
-        let record = match read {
-            Ok(record) => record,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Remembered::default());
-            }
-            Err(cause) => return Err(Error::from_io(ErrorKind::Local, shown, cause)),
-        };
-        let opened = self.open_local(PURPOSE, self.id().as_bytes(), &record);
-        let known = opened.and_then(|plain| Remembered::decode(&plain));
-        Ok(known.unwrap_or_else(|cause| {
-            tracing::warn!(%cause, "what this machine has seen of the store is not known");
-            Remembered::default()
-        }))
+        RECORD.update(self, join).await
     }
 
     fn remembered_mut(&self) -> std::sync::MutexGuard<'_, Remembered> {
         let remembered = &self.0.remembered;
         remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn remembered_path(&self) -> Option<PathBuf> {
-        Some(self.cache_dir()?.join(FILE))
-    }
+/// Reads what was kept; nothing where it cannot be read.
+fn kept_in(record: Option<Vec<u8>>) -> Remembered {
+    let Some(plain) = record else {
+        return Remembered::default();
+    };
+    Remembered::decode(&plain).unwrap_or_else(|cause| {
+        tracing::warn!(%cause, "what this machine has seen of the store is not known");
+        Remembered::default()
+    })
 }
 
 #[cfg(test)]
@@ -413,14 +378,9 @@ mod tests {
             next_run(&opened(&sample, &backend, cache.path()).await)
                 .await
                 .unwrap();
-            let newest = Remembered::decode(&{
-                let store = opened(&sample, &backend, cache.path()).await;
-                let record = fs::read(store.remembered_path().unwrap()).unwrap();
-                store
-                    .open_local(PURPOSE, store.id().as_bytes(), &record)
-                    .unwrap()
-            });
-            let newest = newest.unwrap().newest.into_values().next().unwrap();
+            let store = opened(&sample, &backend, cache.path()).await;
+            let kept = kept_in(RECORD.read(&store).await.unwrap());
+            let newest = kept.newest.into_values().next().unwrap();
             let name = slot_name(&newest.lease, newest.slot).unwrap();
             let mut flipped = backend.get(&name, None).await.unwrap().to_vec();
             flipped[100] ^= 1;
@@ -429,7 +389,7 @@ mod tests {
                 .path()
                 .join(sample.store.id().to_string())
                 .join("slots");
-            drop(fs::remove_dir_all(slots));
+            drop(std::fs::remove_dir_all(slots));
             next_run(&opened(&sample, &backend, cache.path()).await)
                 .await
                 .unwrap();

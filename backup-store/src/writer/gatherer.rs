@@ -137,6 +137,8 @@ impl Gatherer {
             let before = std::mem::replace(&mut state.packs_before, packs.clone());
             &packs | &before
         };
+        // Whoever commits now has sealed first, so that one sync serves all.
+        tokio::task::yield_now().await;
         let spools = Arc::clone(self.writer().spools());
         let synced = packs.clone();
         let store = self.writer().store();

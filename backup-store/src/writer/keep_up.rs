@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use super::Writer;
 use super::rules::CatchUp;
 use crate::error::{Error, ErrorKind, Result};
@@ -104,7 +106,7 @@ impl Writer {
         let ids: Vec<ChunkId> = locations.iter().map(|(id, _)| *id).collect();
         let wanted = match copied {
             Copied::WhatIsNowhereElse => self.only_here(&ids).await?,
-            Copied::These(wanted) => ids.iter().filter(|id| wanted(id)).copied().collect(),
+            Copied::These(chosen) => chosen(ids).await?,
         };
         let (mut bytes, mut at) = (0, 0);
         let mut packs = HashSet::new();
@@ -164,10 +166,14 @@ impl Writer {
     }
 }
 
+/// A choice of chunks that is being made.
+pub(crate) type Chosen<'a> = BoxFuture<'a, Result<HashSet<ChunkId>>>;
+
 /// Which chunks of a pack are copied.
 pub(crate) enum Copied<'a> {
     WhatIsNowhereElse,
-    These(&'a (dyn Fn(&ChunkId) -> bool + Sync)),
+    /// Those that this chooses among the chunks of the pack.
+    These(&'a (dyn Fn(Vec<ChunkId>) -> Chosen<'a> + Sync)),
 }
 
 impl Store {

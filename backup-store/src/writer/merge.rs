@@ -1,4 +1,5 @@
-//! Merging segments: entry by entry into one that supersedes them, in bounded memory.
+//! Merging segments: entry by entry into one that supersedes them, in bounded memory: the new one
+//! grows in a file of the spool directory, where the backend takes that over.
 //!
 //! Nothing is dropped and nothing deleted: prune removes what is superseded.
 
@@ -17,7 +18,7 @@ use crate::offload::offload;
 
 /// Merges of one call at most.
 const MERGES_AT_ONCE: usize = 4;
-/// Entries of a merge that lets go of the filters in memory, to make room.
+/// Entries of a merge in memory that lets go of the filters there, to make room.
 const LARGE_MERGE: u64 = 1 << 20;
 
 impl Writer {
@@ -48,6 +49,11 @@ impl Writer {
                 Ok(()) => merges += 1,
                 Err(cause) if cause.kind() == ErrorKind::NotFound => {
                     tracing::info!(%cause, "segments went while they were merged");
+                    break;
+                }
+                // What was to be written is written: a later flush merges.
+                Err(cause) if cause.kind() == ErrorKind::StorageFull => {
+                    tracing::warn!(%cause, "no room to merge segments");
                     break;
                 }
                 Err(cause) => return Err(cause),
@@ -95,7 +101,10 @@ impl Writer {
         };
         let directories = || group.iter().map(|each| &each.file.directory);
         let bound: u64 = directories().map(|directory| directory.entries).sum();
-        if bound >= LARGE_MERGE {
+        let sealer = SegmentSealer::create(store.keys(), store.environment().as_ref())?;
+        let takes_files = store.backend().takes_files();
+        let spool = takes_files.then(|| self.0.spools.of_segment(&sealer.id));
+        if spool.is_none() && bound >= LARGE_MERGE {
             store
                 .index(|index| {
                     index.drop_shards();
@@ -103,15 +112,13 @@ impl Writer {
                 })
                 .await?;
         }
-        let sealer = SegmentSealer::create(store.keys(), store.environment().as_ref())?;
         let packs = directories().flat_map(|directory| directory.packs.iter().copied());
-        let mut builder = SegmentBuilder::new(
-            sealer,
-            first.file.directory.kind,
-            packs.collect(),
-            self.superseded_by(group).await?,
-            bound,
-        );
+        let (kind, packs) = (first.file.directory.kind, packs.collect());
+        let supersedes = self.superseded_by(group).await?;
+        let mut builder = offload(store.offload().as_ref(), move || {
+            SegmentBuilder::new(sealer, kind, packs, supersedes, bound, spool)
+        })
+        .await??;
         let mut inputs = group.to_vec();
         if mutated(Mutant::MergeDropsEntries) {
             inputs.pop();

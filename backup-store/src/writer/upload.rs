@@ -5,14 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Writer;
-use crate::backend::Put;
 use crate::error::Result;
 use crate::index::segment::Segment;
 use crate::mutant::{Mutant, mutated};
 use crate::offload::offload;
 use crate::pack::PackKind;
 use crate::pack::spool::OpenPack;
-use crate::store::{Resolved, put_resolved};
+use crate::store::{Resolved, hand_over, put_resolved};
 
 /// Uploaded packs that share one segment, at most: bounds spool space and memory.
 const PACKS_PER_SEGMENT: usize = 8;
@@ -88,8 +87,6 @@ impl Writer {
     }
 
     /// Lets the backend take the spool file as it is, if it can; tells whether it did.
-    ///
-    /// Anything else, doubt included, is settled by putting the bytes.
     async fn hand_over(&self, pack: &Arc<OpenPack>) -> Result<bool> {
         let (store, name) = (&self.0.store, &pack.sealer.name);
         if !store.backend().takes_files() {
@@ -100,14 +97,7 @@ impl Writer {
         let Some(file) = whole.await?? else {
             return Ok(false);
         };
-        match store.backend().put_new_file(name, &file).await {
-            Ok(put) => Ok(put == Some(Put::Created)),
-            Err(cause) if cause.is_retryable() => {
-                tracing::debug!(%name, %cause, "whether a spool file was taken is not known");
-                Ok(false)
-            }
-            Err(cause) => Err(cause),
-        }
+        hand_over(store.backend().as_ref(), name, &file).await
     }
 
     /// Puts one segment per kind for the uploaded packs; the caller holds the turn.

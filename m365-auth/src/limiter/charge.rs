@@ -1,11 +1,14 @@
 //! Charges: at which nodes a request counts, and for how much.
 
+use std::sync::Arc;
+
 use super::Unit;
 
 /// Says at which nodes a request counts and for how much; attached to a request as an extension.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Charge {
-    path: Vec<String>,
+    /// Shared: every request of a resource has the same.
+    path: Arc<[String]>,
     requests: u32,
     units: u64,
     bytes: u64,
@@ -17,7 +20,7 @@ pub struct Charge {
 impl Charge {
     /// Charges one request at every node from the topmost down to the last one named.
     pub fn at<N: Into<String>>(path: impl IntoIterator<Item = N>) -> Self {
-        let path: Vec<String> = path.into_iter().map(Into::into).collect();
+        let path: Arc<[String]> = path.into_iter().map(Into::into).collect();
         Self {
             paused_depth: path.len(),
             path,

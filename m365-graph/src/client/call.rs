@@ -12,7 +12,7 @@ use super::{Dialect, GraphClient, GraphOptions, header, read_some};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Node};
 use crate::page::{DeltaLink, PageLink};
-use crate::{odata, retry_after};
+use crate::{json, odata, retry_after};
 
 /// Describes one request, so that it can be sent more than once.
 #[derive(Clone)]
@@ -387,6 +387,13 @@ pub(super) async fn once(client: &GraphClient, call: &Call, read: Read) -> Resul
         .map_err(|error| error.about(call.about))
 }
 
+/// Sends a call once and reads its answer as it came.
+pub(super) async fn text(client: &GraphClient, call: &Call) -> Result<Bytes> {
+    let answer = once(client, call, Read::Stream).await?;
+    let text = answer.body.collect(client.options().max_json_bytes).await;
+    text.map_err(|cause| Error::from(cause).about(call.about))
+}
+
 async fn exchange(client: &GraphClient, call: &Call, read: Read) -> Result<Answer> {
     let (door, options) = (&client.0.door, client.options());
     let request = call.request(client)?;
@@ -406,7 +413,8 @@ async fn exchange(client: &GraphClient, call: &Call, read: Read) -> Result<Answe
             body,
         };
         if read == Read::Json {
-            answer.json = parse(std::mem::take(&mut answer.body), options).await?;
+            let body = std::mem::take(&mut answer.body);
+            answer.json = json::parse(&body.collect(options.max_json_bytes).await?)?;
         }
         return Ok(answer);
     }
@@ -417,23 +425,6 @@ async fn exchange(client: &GraphClient, call: &Call, read: Read) -> Result<Answe
     Err(match hint {
         Some(wait) => error.with_retry_after(wait),
         None => error,
-    })
-}
-
-async fn parse(body: Body, options: &GraphOptions) -> Result<Value> {
-    let bytes = body.collect(options.max_json_bytes).await?;
-    if bytes.is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_json::from_slice(&bytes).map_err(|cause| {
-        // The text of the cause may repeat what was sent, so only its place is kept.
-        if cause.is_eof() {
-            Error::new(ErrorKind::Transport, "the answer ends in the middle")
-        } else {
-            let (line, column) = (cause.line(), cause.column());
-            let message = format!("the answer is not JSON at line {line}, column {column}");
-            Error::new(ErrorKind::Malformed, message)
-        }
     })
 }
 
