@@ -20,7 +20,7 @@ use harness::matrix::{Cell, Kind, Plain, Tally};
 use harness::points::{Figures, Recording, Way, sweep};
 use harness::scenario::Scenario;
 use harness::world::Template;
-use harness::{mix, mutants, pruned};
+use harness::{mix, mutants, pruned, restored};
 
 /// What is wanted at least; the whole takes less than an hour on two cores.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ struct Wanted {
     doubles: u64,
     /// Seeds of each cell of the matrix.
     cells: u64,
-    /// Runs with a prune beside them.
+    /// Runs with a prune beside them, and as many restores that are disturbed.
     prunes: u64,
     time: Duration,
     threads: u64,
@@ -42,6 +42,7 @@ struct Done {
     figures: Figures,
     cells: Tally,
     prunes: u64,
+    restores: u64,
     caught: Vec<String>,
     failures: Vec<String>,
 }
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
                     *all.cells.entry(cell).or_default() += count;
                 }
                 all.prunes += done.prunes;
+                all.restores += done.restores;
                 all.caught.extend(done.caught);
                 all.failures.extend(done.failures);
             }
@@ -90,7 +92,7 @@ const USAGE: &str = "[--seed N] [--minutes N] [--points N] [--doubles N] [--cell
 fn report(done: &Done, begun: Instant) {
     let figures = &done.figures;
     println!("services     mail and files, both by Graph: the engine reads no other");
-    println!("oracles      O1 to O8 after every run, see tests/harness");
+    println!("oracles      O1 to O9 after every run, see tests/harness");
     println!("matrix       every cell by seeds");
     for cell in Cell::all() {
         match cell.impossible() {
@@ -105,6 +107,7 @@ fn report(done: &Done, begun: Instant) {
     println!("crash points {}, at every boundary", figures.points);
     println!("other faults {}, at every third", figures.faults);
     println!("doubles      {}", figures.doubles);
+    println!("restores     {} disturbed, each begun again", done.restores);
     println!("prunes       {} beside runs", done.prunes);
     println!(
         "requests     {}, none refused by the service itself",
@@ -169,6 +172,14 @@ async fn play(wanted: &Wanted, thread: u64, begun: Instant) -> Done {
     while in_time() && done.prunes < share(wanted.prunes) {
         match Box::pin(pruned::play(&template, seed)).await {
             Ok(runs) => done.prunes += runs,
+            Err(failure) => note(Some(failure), &mut done.failures),
+        }
+        seed += wanted.threads;
+    }
+    seed = wanted.seed + thread;
+    while in_time() && done.restores < share(wanted.prunes) {
+        match Box::pin(restored::play(&template, seed)).await {
+            Ok(restores) => done.restores += restores,
             Err(failure) => note(Some(failure), &mut done.failures),
         }
         seed += wanted.threads;

@@ -14,7 +14,7 @@ use harness::matrix::{Cell, Kind, Plain, Tally};
 use harness::points::{Failure, Figures, Recording, Way, sweep};
 use harness::scenario::Scenario;
 use harness::world::Template;
-use harness::{mutants, pruned, run};
+use harness::{mutants, pruned, restored, run};
 
 fn nothing_is_lost(scenario: Scenario, seeds: std::ops::Range<u64>) {
     let mut figures = Figures::default();
@@ -139,6 +139,15 @@ fn a_prune_beside_a_run_loses_nothing_that_the_run_counts_on() {
         runs
     });
     assert!(runs >= 15, "only {runs} runs");
+}
+
+#[test]
+fn a_restore_that_is_stopped_anywhere_and_begun_again_writes_everything_once() {
+    let requests = run(async {
+        let template = Template::new().await;
+        Box::pin(restored::play(&template, 0)).await.unwrap()
+    });
+    assert!(requests >= 15, "only {requests} requests");
 }
 
 /// Every rule of the page commit, each broken on purpose: its scenario notices.

@@ -178,7 +178,8 @@ fn job(
     clock: &Arc<Clock>,
     guest: &Guest,
 ) -> BackupJob {
-    let client = client(&world.tenant, manner, network, clock, guest);
+    let guided = (guest, LimiterMode::Refuse);
+    let client = client(&world.tenant, manner, network, clock, guided);
     let sources: Vec<Arc<dyn Source>> = vec![
         Arc::new(OutlookSource::new(client.clone())),
         Arc::new(OneDriveSource::new(client)),
@@ -197,18 +198,18 @@ fn job(
 }
 
 /// A client for the tenant that retries nothing.
-fn client(
+pub fn client(
     tenant: &Tenant,
     manner: &Manner,
     network: &Arc<Network>,
     clock: &Arc<Clock>,
-    guest: &Guest,
+    (guest, mode): (&Guest, LimiterMode),
 ) -> GraphClient {
     let network = network.clone();
     let service = move |request| network.clone().handle(request);
     let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(service));
     let (limiter, others) = (guest.scheduler().limiter().clone(), Charge::at(["app"]));
-    let limited = LimitedTransport::new(transport.clone(), limiter, LimiterMode::Refuse, others);
+    let limited = LimitedTransport::new(transport.clone(), limiter, mode, others);
     let options = GraphOptions {
         message_page_size: manner.page,
         list_page_size: manner.list_page,

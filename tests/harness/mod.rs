@@ -24,6 +24,7 @@ pub mod network;
 pub mod people;
 pub mod points;
 pub mod pruned;
+pub mod restored;
 pub mod scenario;
 pub mod signed_in;
 pub mod trouble;
