@@ -15,12 +15,15 @@
 )]
 
 pub mod clock;
+pub mod guest;
 pub mod judge;
 pub mod life;
 pub mod matrix;
+pub mod mutants;
 pub mod network;
 pub mod people;
 pub mod points;
+pub mod pruned;
 pub mod scenario;
 pub mod signed_in;
 pub mod trouble;
