@@ -7,6 +7,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
+    clippy::large_futures,
     reason = "a command line program that measures itself"
 )]
 
@@ -87,7 +88,8 @@ fn main() -> ExitCode {
     }
 }
 
-const USAGE: &str = "[--seed N] [--minutes N] [--points N] [--doubles N] [--cells N]\n       [--prunes N] [--threads N]";
+const USAGE: &str = "[--seed N] [--minutes N] [--points N] [--doubles N] [--cells N] \
+                     [--prunes N] [--threads N]";
 
 fn report(done: &Done, begun: Instant) {
     let figures = &done.figures;

@@ -3,6 +3,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::panic,
+    clippy::large_futures,
     reason = "figures for whoever runs it; a test fails by panicking"
 )]
 

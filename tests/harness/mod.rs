@@ -8,6 +8,7 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::large_futures,
     clippy::expect_used,
     clippy::panic,
     clippy::cast_possible_truncation,
