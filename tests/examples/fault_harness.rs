@@ -7,6 +7,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
+    clippy::large_futures,
     reason = "a command line program that measures itself"
 )]
 
@@ -17,13 +18,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use harness::matrix::{Cell, Kind, Plain, Tally};
-use harness::mix;
 use harness::points::{Figures, Recording, Way, sweep};
 use harness::scenario::Scenario;
 use harness::world::Template;
-
-/// Ways that are played at each boundary of one seed.
-const WAYS_PER_BOUNDARY: u64 = 1;
+use harness::{mix, mutants, pruned, restored};
 
 /// What is wanted at least; the whole takes less than an hour on two cores.
 #[derive(Clone)]
@@ -33,6 +31,8 @@ struct Wanted {
     doubles: u64,
     /// Seeds of each cell of the matrix.
     cells: u64,
+    /// Runs with a prune beside them, and as many restores that are disturbed.
+    prunes: u64,
     time: Duration,
     threads: u64,
 }
@@ -42,6 +42,9 @@ struct Wanted {
 struct Done {
     figures: Figures,
     cells: Tally,
+    prunes: u64,
+    restores: u64,
+    caught: Vec<String>,
     failures: Vec<String>,
 }
 
@@ -69,6 +72,9 @@ fn main() -> ExitCode {
                 for (cell, count) in done.cells {
                     *all.cells.entry(cell).or_default() += count;
                 }
+                all.prunes += done.prunes;
+                all.restores += done.restores;
+                all.caught.extend(done.caught);
                 all.failures.extend(done.failures);
             }
             Err(_) => all.failures.push("a thread panicked".to_owned()),
@@ -82,11 +88,14 @@ fn main() -> ExitCode {
     }
 }
 
-const USAGE: &str = "[--seed N] [--minutes N] [--points N] [--doubles N] [--cells N] [--threads N]";
+const USAGE: &str = "[--seed N] [--minutes N] [--points N] [--doubles N] [--cells N] \
+                     [--prunes N] [--threads N]";
 
 fn report(done: &Done, begun: Instant) {
     let figures = &done.figures;
-    println!("matrix");
+    println!("services     mail and files, both by Graph: the engine reads no other");
+    println!("oracles      O1 to O9 after every run, see tests/harness");
+    println!("matrix       every cell by seeds");
     for cell in Cell::all() {
         match cell.impossible() {
             Some(reason) => println!("  {cell}: cannot occur: {reason}"),
@@ -95,8 +104,17 @@ fn report(done: &Done, begun: Instant) {
     }
     let cells: u64 = done.cells.values().sum();
     println!("matrix runs  {cells}");
-    println!("points       {}", figures.points);
+    let least = done.cells.values().min().unwrap_or(&0);
+    println!("least cell   {least}");
+    println!("crash points {}, at every boundary", figures.points);
+    println!("other faults {}, at every third", figures.faults);
     println!("doubles      {}", figures.doubles);
+    println!("restores     {} disturbed, each begun again", done.restores);
+    println!("prunes       {} beside runs", done.prunes);
+    println!(
+        "requests     {}, none refused by the service itself",
+        figures.requests
+    );
     println!("scenarios    {:?}", figures.by_scenario);
     println!("ways         {:?}", figures.by_way);
     println!("next effect  {:?}", figures.by_effect);
@@ -108,6 +126,9 @@ fn report(done: &Done, begun: Instant) {
         "fetched again {} contents, {} at most at one point of a machine that is still there",
         figures.repeated, figures.repeated_most
     );
+    for caught in &done.caught {
+        println!("mutant       {caught}");
+    }
     println!("failed       {}", done.failures.len());
     println!("seconds      {:.1}", begun.elapsed().as_secs_f64());
 }
@@ -118,6 +139,7 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
         points: 100_000,
         doubles: 20_000,
         cells: 200,
+        prunes: 2_000,
         time: Duration::MAX,
         threads: 2,
     };
@@ -131,6 +153,7 @@ fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String>
             "--points" => wanted.points = number,
             "--doubles" => wanted.doubles = number,
             "--cells" => wanted.cells = number,
+            "--prunes" => wanted.prunes = number,
             "--minutes" => wanted.time = Duration::from_secs(60 * number),
             "--threads" => wanted.threads = number.max(1),
             _ => return Err(format!("{name} is not known")),
@@ -144,7 +167,26 @@ async fn play(wanted: &Wanted, thread: u64, begun: Instant) -> Done {
     let mut done = Done::default();
     let share = |all: u64| all.div_ceil(wanted.threads);
     let in_time = || begun.elapsed() < wanted.time;
+    if thread == 0 {
+        Box::pin(trap(&mut done)).await;
+    }
     let mut seed = wanted.seed + thread;
+    while in_time() && done.prunes < share(wanted.prunes) {
+        match Box::pin(pruned::play(&template, seed)).await {
+            Ok(runs) => done.prunes += runs,
+            Err(failure) => note(Some(failure), &mut done.failures),
+        }
+        seed += wanted.threads;
+    }
+    seed = wanted.seed + thread;
+    while in_time() && done.restores < share(wanted.prunes) {
+        match Box::pin(restored::play(&template, seed)).await {
+            Ok(restores) => done.restores += restores,
+            Err(failure) => note(Some(failure), &mut done.failures),
+        }
+        seed += wanted.threads;
+    }
+    seed = wanted.seed + thread;
     while in_time() && !is_full(&done.cells, share(wanted.cells)) {
         for kind in [Kind::Mail, Kind::Drive] {
             let plain = Plain::new(&template, kind, seed).await;
@@ -158,8 +200,7 @@ async fn play(wanted: &Wanted, thread: u64, begun: Instant) -> Done {
     while in_time() && (done.figures.points < points || done.figures.doubles < doubles) {
         for scenario in Scenario::ALL {
             let figures = &mut done.figures;
-            let swept =
-                Box::pin(sweep(&template, scenario, seed, WAYS_PER_BOUNDARY, figures)).await;
+            let swept = Box::pin(sweep(&template, scenario, seed, figures)).await;
             let swept = swept.err().map(|failure| failure.to_string());
             note(swept, &mut done.failures);
             let paired = Box::pin(twice(&template, scenario, seed, figures)).await;
@@ -168,6 +209,21 @@ async fn play(wanted: &Wanted, thread: u64, begun: Instant) -> Done {
         seed += wanted.threads;
     }
     done
+}
+
+/// Breaks each rule once, to show that it is noticed.
+async fn trap(done: &mut Done) {
+    for (mutant, trap) in mutants::all() {
+        match Box::pin(mutants::caught(mutant, trap)).await {
+            Some(caught) => done
+                .caught
+                .push(format!("{mutant:?} by {trap:?}: {caught}")),
+            None => note(
+                Some(format!("{mutant:?} survives {trap:?}")),
+                &mut done.failures,
+            ),
+        }
+    }
 }
 
 fn note(failed: impl IntoIterator<Item = String>, failures: &mut Vec<String>) {

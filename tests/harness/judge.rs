@@ -40,6 +40,9 @@ pub async fn judge(
     world: &mut World,
     interval: &RangeInclusive<usize>,
 ) -> Result<Verdict, String> {
+    if let Some(wrong) = world.wrong.pop() {
+        return Err(wrong);
+    }
     let backend: Arc<dyn Backend> = Arc::new(world.memory.clone());
     let clock = Clock::new(TrueTime::from(world.now_ms), 2);
     let store = template.open(backend, clock).await;

@@ -11,11 +11,12 @@ use backup_engine::{
 };
 use backup_store::fault::{Effect, FaultBackend, FaultPlan};
 use backup_store::{Backend, StopSignal, Store};
-use m365_auth::{ServiceTransport, Transport};
+use m365_auth::{Charge, LimitedTransport, LimiterMode, ServiceTransport, Transport};
 use m365_graph::{GraphClient, GraphOptions};
 use m365_simulator::Tenant;
 
 use super::clock::{Clock, TrueTime};
+use super::guest::Guest;
 use super::mix;
 use super::network::Network;
 use super::signed_in::App;
@@ -32,7 +33,11 @@ pub struct Manner {
     pub requests_per_resource: usize,
     pub parallel_resources: usize,
     pub checkpoint_items: usize,
+    /// So much of what came has some of it kept.
+    pub keep_items: usize,
     pub latency_ms: u64,
+    /// The run is asked to stop after so many pages, if at all.
+    pub stop_after: Option<u64>,
     /// After how long what has come of a page is kept.
     pub keep_after_ms: u64,
 }
@@ -88,7 +93,10 @@ pub async fn troubled(
         clock: clock.clone(),
         jump: jump.cloned(),
         commits: AtomicU64::new(0),
+        stop_after: manner.stop_after,
+        stop: StopSignal::new(),
     };
+    let guest = Guest::new();
     let network = Network::new(
         &world.tenant,
         plan.clone(),
@@ -96,12 +104,13 @@ pub async fn troubled(
         traffic,
         trouble,
         clock.clone(),
+        guest.clone(),
     );
     let report = {
         let run = async {
             let store = open(template, world, backend.clone(), &clock).await?;
-            let job = job(store, world, manner, &network, &clock);
-            job.run(&observer, &StopSignal::new()).await
+            let job = job(store, world, manner, &network, &clock, &guest);
+            job.run(&observer, &observer.stop).await
         };
         tokio::select! {
             biased;
@@ -110,6 +119,9 @@ pub async fn troubled(
         }
     };
     let report = report.filter(|_| !plan.is_stopped());
+    world
+        .wrong
+        .extend(guest.ends(matches!(report, Some(Ok(_)))));
     world.traffic = std::mem::take(&mut *network.traffic());
     let elapsed = Duration::from_millis((truth.now_ms() - world.now_ms).unsigned_abs());
     world.now_ms = truth.now_ms();
@@ -123,20 +135,27 @@ pub async fn troubled(
     }
 }
 
-/// Sets the clock off when a page is committed.
+/// Sets the clock off, or asks the run to stop, when a page is committed.
 #[derive(Debug)]
 struct Jumper {
     clock: Arc<Clock>,
     jump: Option<Arc<Trouble>>,
     commits: AtomicU64,
+    stop_after: Option<u64>,
+    stop: StopSignal,
 }
 
 impl Observer for Jumper {
     fn event(&self, event: &Event) {
-        if let (Event::PageCommitted { .. }, Some(jump)) = (event, &self.jump)
-            && self.commits.fetch_add(1, Ordering::Relaxed) == jump.after
-        {
+        if !matches!(event, Event::PageCommitted { .. }) {
+            return;
+        }
+        let before = self.commits.fetch_add(1, Ordering::Relaxed);
+        if let Some(jump) = self.jump.as_ref().filter(|jump| jump.after == before) {
             self.clock.jump_by_lot(jump.seed);
+        }
+        if self.stop_after == Some(before + 1) {
+            self.stop.request();
         }
     }
 }
@@ -157,8 +176,10 @@ fn job(
     manner: &Manner,
     network: &Arc<Network>,
     clock: &Arc<Clock>,
+    guest: &Guest,
 ) -> BackupJob {
-    let client = client(&world.tenant, manner, network, clock);
+    let guided = (guest, LimiterMode::Refuse);
+    let client = client(&world.tenant, manner, network, clock, guided);
     let sources: Vec<Arc<dyn Source>> = vec![
         Arc::new(OutlookSource::new(client.clone())),
         Arc::new(OneDriveSource::new(client)),
@@ -168,6 +189,8 @@ fn job(
         parallel_resources: manner.parallel_resources,
         requests_per_resource: manner.requests_per_resource,
         checkpoint_items: manner.checkpoint_items,
+        keep_items: manner.keep_items,
+        scheduler: guest.scheduler().clone(),
         keep_after: Duration::from_millis(manner.keep_after_ms),
         ..BackupOptions::default()
     };
@@ -175,20 +198,23 @@ fn job(
 }
 
 /// A client for the tenant that retries nothing.
-fn client(
+pub fn client(
     tenant: &Tenant,
     manner: &Manner,
     network: &Arc<Network>,
     clock: &Arc<Clock>,
+    (guest, mode): (&Guest, LimiterMode),
 ) -> GraphClient {
     let network = network.clone();
     let service = move |request| network.clone().handle(request);
     let transport: Arc<dyn Transport> = Arc::new(ServiceTransport::new(service));
+    let (limiter, others) = (guest.scheduler().limiter().clone(), Charge::at(["app"]));
+    let limited = LimitedTransport::new(transport.clone(), limiter, mode, others);
     let options = GraphOptions {
         message_page_size: manner.page,
         list_page_size: manner.list_page,
         environment: clock.clone(),
         ..GraphOptions::default()
     };
-    App::of(tenant).client(transport.clone(), transport, options)
+    App::of(tenant).client(transport, Arc::new(limited), options)
 }

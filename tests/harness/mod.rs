@@ -8,6 +8,7 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::large_futures,
     clippy::expect_used,
     clippy::panic,
     clippy::cast_possible_truncation,
@@ -15,12 +16,16 @@
 )]
 
 pub mod clock;
+pub mod guest;
 pub mod judge;
 pub mod life;
 pub mod matrix;
+pub mod mutants;
 pub mod network;
 pub mod people;
 pub mod points;
+pub mod pruned;
+pub mod restored;
 pub mod scenario;
 pub mod signed_in;
 pub mod trouble;

@@ -14,8 +14,9 @@ use http::{Request, Response};
 use m365_simulator::Tenant;
 
 use super::clock::Clock;
+use super::guest::{Guest, lane_of};
 use super::mix;
-use super::people::{USER, change};
+use super::people::{USER, change, shuffle};
 use super::trouble::{Class, Trouble};
 use super::truth::Truth;
 
@@ -27,6 +28,8 @@ pub type BodyStream = BoxStream<'static, io::Result<Bytes>>;
 pub enum Step {
     /// So many things are done, by seed.
     Change(u64, u64),
+    /// A message moves to another folder, by seed.
+    Move(u64),
     /// All cursors given out so far are too old.
     ExpireCursors,
     /// What could not be read can be read again.
@@ -58,6 +61,7 @@ pub struct Network {
     /// What the service does wrong in this life.
     trouble: Option<Arc<Trouble>>,
     clock: Arc<Clock>,
+    guest: Arc<Guest>,
 }
 
 impl Traffic {
@@ -65,6 +69,7 @@ impl Traffic {
     pub fn act(&mut self, tenant: &Tenant, step: Step) {
         match step {
             Step::Change(seed, amount) => drop(change(tenant, seed, amount)),
+            Step::Move(seed) => shuffle(tenant, seed),
             Step::ExpireCursors => {
                 tenant.expire_mail_cursors(USER);
                 tenant.expire_drive_cursors(USER);
@@ -93,6 +98,7 @@ impl Network {
         traffic: Traffic,
         trouble: Option<Arc<Trouble>>,
         clock: Arc<Clock>,
+        guest: Arc<Guest>,
     ) -> Arc<Self> {
         Arc::new(Self {
             tenant: tenant.clone(),
@@ -101,6 +107,7 @@ impl Network {
             traffic: Mutex::new(traffic),
             trouble,
             clock,
+            guest,
         })
     }
 
@@ -108,11 +115,19 @@ impl Network {
         self.traffic.lock().unwrap()
     }
 
-    /// Answers one request, late, by plan.
+    /// Answers one request, late, by plan, and watches how it came.
     pub async fn handle(
         self: Arc<Self>,
         request: Request<Bytes>,
     ) -> io::Result<Response<BodyStream>> {
+        let lane = lane_of(&request);
+        let _under_way = self.guest.arrives(lane);
+        let answer = self.clone().answer(request).await?;
+        self.guest.hears(lane, answer.status(), answer.headers());
+        Ok(answer)
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Bytes>) -> io::Result<Response<BodyStream>> {
         tokio::time::sleep(self.arrive()).await;
         let path = request.uri().path().to_owned();
         let host = request.uri().host().unwrap_or_default().to_owned();
@@ -136,6 +151,7 @@ impl Network {
         }
         let again = (ruling == Ruling::DoTwice).then(|| copy(&request));
         let mut answer = self.tenant.handle(request).await?;
+        self.guest.is_served(answer.status(), &path);
         if let Some(again) = again {
             answer = self.tenant.handle(again).await?;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use m365_simulator::tenant::drive::{Content, FileTimes, NameConflict};
-use m365_simulator::{MailboxKind, NewMessage, Tenant};
+use m365_simulator::{MailboxKind, NewMessage, Tenant, Throttling};
 
 /// The one user of a tiny tenant.
 pub const USER: &str = "adele@contoso.example";
@@ -16,6 +16,7 @@ pub fn tiny(seed: u64) -> Tenant {
     for folder in UNUSED {
         tenant.delete_folder(USER, folder);
     }
+    tenant.set_throttling(Throttling::documented(1));
     tenant.give_drive(USER);
     let mut rng = Rng::with_seed(seed);
     tenant.add_folder(USER, "inbox", "Projects", false);
@@ -101,6 +102,16 @@ fn one(tenant: &Tenant, rng: &mut Rng) -> &'static str {
         13..16 => file(tenant, rng),
         _ => files(tenant, rng),
     }
+}
+
+/// Moves a message to another folder.
+pub fn shuffle(tenant: &Tenant, seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    with_message(tenant, &mut rng, |tenant, id, rng| {
+        if let Some(folder) = folder(tenant, rng) {
+            tenant.move_message(USER, id, &folder);
+        }
+    });
 }
 
 fn receive(tenant: &Tenant, rng: &mut Rng) -> &'static str {

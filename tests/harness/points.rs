@@ -12,6 +12,7 @@ use m365_simulator::Tenant;
 use super::judge::{Roots, Verdict, difference, judge};
 use super::life::{Life, Manner, live};
 use super::mix;
+use super::people::USER;
 use super::scenario::Scenario;
 use super::world::{Machine, Template, World};
 
@@ -41,18 +42,17 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 10] = [
+    /// Those in which the run ends there.
+    pub const CRASHES: [Self; 6] = [
         Self::CrashSynced,
         Self::Killed,
         Self::CrashTorn,
         Self::CrashLate,
         Self::NewMachine,
         Self::OldMachineReturns,
-        Self::AnswerLost,
-        Self::Twice,
-        Self::Refused,
-        Self::Full,
     ];
+    /// Those in which it goes on, if it can.
+    pub const FAULTS: [Self; 4] = [Self::AnswerLost, Self::Twice, Self::Refused, Self::Full];
 
     fn fault(self) -> Fault {
         match self {
@@ -124,8 +124,13 @@ impl fmt::Display for Failure {
 /// How many points were tried, and what was read to judge them.
 #[derive(Debug, Default, Clone)]
 pub struct Figures {
+    /// Crashes, each at one boundary.
     pub points: u64,
+    /// Effects that failed otherwise.
+    pub faults: u64,
+    /// Crashes in a run after a crash.
     pub doubles: u64,
+    pub requests: u64,
     pub by_scenario: BTreeMap<Scenario, u64>,
     pub by_way: BTreeMap<Way, u64>,
     pub by_effect: BTreeMap<&'static str, u64>,
@@ -139,6 +144,8 @@ pub struct Figures {
 impl Figures {
     pub fn add(&mut self, other: &Self) {
         self.points += other.points;
+        self.faults += other.faults;
+        self.requests += other.requests;
         self.doubles += other.doubles;
         for (key, count) in &other.by_scenario {
             *self.by_scenario.entry(*key).or_default() += count;
@@ -158,21 +165,24 @@ impl Figures {
 
 impl<'a> Recording<'a> {
     pub async fn new(template: &'a Template, scenario: Scenario, seed: u64) -> Self {
+        let recording = Self::try_new(template, scenario, seed).await;
+        recording.unwrap_or_else(|cause| panic!("{scenario:?}, seed {seed}: {cause}"))
+    }
+
+    /// Records a life; it may go wrong only where a rule is broken.
+    pub async fn try_new(
+        template: &'a Template,
+        scenario: Scenario,
+        seed: u64,
+    ) -> Result<Self, String> {
         let start = scenario.prepare(template, seed).await;
         let manner = scenario.manner(seed);
         let mut world = start.fork();
         let life = live(template, &mut world, &manner, FaultPlan::new(), seed).await;
-        let ended = life.report.unwrap().map(|report| report.outcome);
-        assert!(
-            matches!(
-                ended,
-                Ok(RunOutcome::Complete | RunOutcome::CompleteWithQuarantine)
-            ),
-            "{scenario:?}, seed {seed}: {ended:?}"
-        );
+        complete(life.report.as_ref())?;
         world.traffic.act_all(&world.tenant);
-        let expected = first_backup(template, &world.tenant, &manner, seed).await;
-        Self {
+        let expected = try_first_backup(template, &world.tenant, &manner, seed).await?;
+        Ok(Self {
             template,
             scenario,
             seed,
@@ -180,7 +190,7 @@ impl<'a> Recording<'a> {
             start,
             effects: life.effects,
             expected,
-        }
+        })
     }
 
     /// Boundaries: before each effect, and after the last.
@@ -202,7 +212,8 @@ impl<'a> Recording<'a> {
         *figures.by_scenario.entry(self.scenario).or_default() += 1;
         *figures.by_way.entry(way).or_default() += 1;
         match second {
-            None => figures.points += 1,
+            None if Way::CRASHES.contains(&way) => figures.points += 1,
+            None => figures.faults += 1,
             Some(_) => figures.doubles += 1,
         }
         let played = self.try_point(boundary, way, second, figures).await;
@@ -238,7 +249,7 @@ impl<'a> Recording<'a> {
             let plan = FaultPlan::new().with(second, Fault::StopBefore);
             let life = live(self.template, &mut world, &self.manner, plan, self.seed).await;
             self.judge(&mut world, since, figures).await?;
-            self.check_repeats(&fetched, &life.fetched, way, figures)?;
+            self.check_repeats(&world, (&fetched, &life.fetched), way, 1, figures)?;
             fetched.extend(life.fetched);
             world.machine = world.machine.crash(way.survival(!dice));
         }
@@ -255,7 +266,8 @@ impl<'a> Recording<'a> {
             since = *next.interval.start();
         }
         let mut verdict = self.judge(&mut world, since, figures).await?;
-        self.check_repeats(&fetched, &next.fetched, way, figures)?;
+        let lives = 1 + u64::from(second.is_some());
+        self.check_repeats(&world, (&fetched, &next.fetched), way, lives, figures)?;
 
         if world.traffic.act_all(&world.tenant) || self.scenario.moves() {
             verdict = self.quiet_life(&mut world, figures).await?;
@@ -268,6 +280,7 @@ impl<'a> Recording<'a> {
         if verdict.newest != expected {
             return Err(self.explain(&world).await);
         }
+        figures.requests += world.traffic.requests;
         next.backend
             .land_all()
             .await
@@ -306,15 +319,19 @@ impl<'a> Recording<'a> {
             Way::NewMachine => world.machine = Machine::new(),
             Way::OldMachineReturns => {
                 let old = std::mem::replace(&mut world.machine, Machine::new());
-                // The other one may not come to its end, either.
-                let stop = dice / 2 % self.boundaries();
-                let plan = match dice.is_multiple_of(2) {
-                    true => FaultPlan::new(),
-                    false => FaultPlan::new().with(stop, Fault::StopBefore),
+                // The other one may not come to its end, either: it is asked to stop, or killed.
+                let mut manner = self.manner;
+                manner.stop_after = (dice % 3 == 1).then_some(1 + dice / 3 % 4);
+                let stop = dice / 3 % self.boundaries();
+                let plan = match dice % 3 {
+                    2 => FaultPlan::new().with(stop, Fault::StopBefore),
+                    _ => FaultPlan::new(),
                 };
-                let other = live(self.template, world, &self.manner, plan, self.seed).await;
-                if other.report.is_some() {
-                    complete(other.report.as_ref())?;
+                let other = live(self.template, world, &manner, plan, self.seed).await;
+                match &other.report {
+                    Some(Ok(report)) if report.outcome == RunOutcome::Interrupted => {}
+                    Some(report) => drop(complete(Some(report))?),
+                    None => {}
                 }
                 self.judge(world, *other.interval.start(), figures).await?;
                 world.machine = old;
@@ -388,31 +405,55 @@ impl<'a> Recording<'a> {
         }
     }
 
-    /// After a crash, at most one page of each feed that was being read is read again.
+    /// The law of recovery: after a crash, what came of a resource and was not kept is fetched
+    /// again, of all its pages together, and what was in flight. A draft is always fetched again: it
+    /// may have changed under the same change key.
     fn check_repeats(
         &self,
-        before: &[String],
-        now: &[String],
+        world: &World,
+        (before, now): (&[String], &[String]),
         way: Way,
+        lives: u64,
         figures: &mut Figures,
     ) -> Result<(), String> {
         let known: BTreeSet<&String> = before.iter().collect();
-        let repeated = now.iter().filter(|path| known.contains(path)).count() as u64;
-        figures.repeated += repeated;
+        let repeated: Vec<&String> = now.iter().filter(|path| known.contains(path)).collect();
+        figures.repeated += repeated.len() as u64;
         if self.scenario.moves()
             || self.scenario == Scenario::Quarantine
             || !way.keeps_the_machine()
         {
             return Ok(());
         }
-        figures.repeated_most = figures.repeated_most.max(repeated);
-        let mail = u64::from(self.manner.page) * self.manner.requests_per_resource as u64;
-        // The service may repeat an item at the head of a page.
-        let most = mail + u64::from(self.manner.list_page) + 2;
-        if repeated > most {
-            return Err(format!(
-                "{repeated} contents were fetched again, {most} are allowed"
-            ));
+        let messages = world.tenant.messages(USER).into_iter();
+        let drafts: Vec<String> = messages.filter(|m| m.draft).map(|m| m.id).collect();
+        let is_draft = |path: &str| drafts.iter().any(|id| path.contains(id.as_str()));
+        let most = (self.manner.keep_items + self.manner.requests_per_resource) as u64 * lives;
+        for of_mail in [true, false] {
+            let own = |path: &&&String| path.ends_with("/$value") == of_mail && !is_draft(path);
+            let count = repeated.iter().filter(own).count() as u64;
+            figures.repeated_most = figures.repeated_most.max(count);
+            if count > most {
+                return Err(format!(
+                    "{count} contents of one resource were fetched again, {most} are allowed"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Crashes at every boundary, and lets every third effect fail otherwise; the ways rotate with
+    /// the seed.
+    pub async fn sweep(&self, figures: &mut Figures) -> Result<(), Failure> {
+        let pick = |ways: &[Way], turn: u64| ways[(turn % ways.len() as u64) as usize];
+        for boundary in 0..self.boundaries() {
+            let turn = self.seed + boundary;
+            let crash = pick(&Way::CRASHES, turn);
+            self.point(boundary, crash, None, figures).await?;
+            if turn.is_multiple_of(3) {
+                let fault = pick(&Way::FAULTS, turn / 3);
+                self.point(boundary, fault, None, figures).await?;
+            }
         }
         Ok(())
     }
@@ -425,11 +466,21 @@ pub async fn first_backup(
     manner: &Manner,
     seed: u64,
 ) -> Roots {
+    let made = try_first_backup(template, tenant, manner, seed).await;
+    made.unwrap_or_else(|cause| panic!("a first backup: {cause}"))
+}
+
+async fn try_first_backup(
+    template: &Template,
+    tenant: &Tenant,
+    manner: &Manner,
+    seed: u64,
+) -> Result<Roots, String> {
     let mut fresh = template.world(tenant);
     let life = live(template, &mut fresh, manner, FaultPlan::new(), !seed).await;
-    complete(life.report.as_ref()).unwrap();
+    complete(life.report.as_ref())?;
     let verdict = judge(template, &mut fresh, &life.interval).await;
-    verdict.unwrap().newest
+    Ok(verdict?.newest)
 }
 
 /// A run that nothing disturbs must end well.
@@ -456,20 +507,13 @@ pub fn kind_of(effect: &Effect) -> &'static str {
     }
 }
 
-/// Plays every boundary of one scenario and seed, each in `ways` ways that rotate with the seed.
+/// Plays every boundary of one scenario and seed.
 pub async fn sweep(
     template: &Template,
     scenario: Scenario,
     seed: u64,
-    ways: u64,
     figures: &mut Figures,
 ) -> Result<(), Failure> {
     let recording = Recording::new(template, scenario, seed).await;
-    for boundary in 0..recording.boundaries() {
-        for turn in 0..ways {
-            let way = Way::ALL[((seed + boundary + turn * 3) % Way::ALL.len() as u64) as usize];
-            recording.point(boundary, way, None, figures).await?;
-        }
-    }
-    Ok(())
+    recording.sweep(figures).await
 }

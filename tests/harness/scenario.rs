@@ -26,6 +26,9 @@ pub enum Scenario {
     Moving,
     /// Cursors become too old while things change, and the service is slow.
     MovingReset,
+    /// Every cursor is too old, and messages move from folder to folder all the time. Not one of
+    /// [`ALL`](Self::ALL): see what ARCHITECTURE.md says of messages that move while they are new.
+    Shuffled,
     /// Some items cannot be read.
     Quarantine,
 }
@@ -50,6 +53,8 @@ impl Scenario {
             list_page: 2 + lot(2, 5) as u32,
             requests_per_resource: 1 + lot(3, 4) as usize,
             parallel_resources: 1 + lot(4, 2) as usize,
+            stop_after: None,
+            keep_items: 1 + lot(8, 4) as usize,
             checkpoint_items: if slow { 1 + lot(5, 4) as usize } else { 1000 },
             latency_ms: if slow { 20_000 + lot(6, 40_000) } else { 100 },
             // At once, or only where the service is slow.
@@ -59,7 +64,7 @@ impl Scenario {
 
     /// Tells whether the tenant changes while runs go on.
     pub fn moves(self) -> bool {
-        matches!(self, Self::Moving | Self::MovingReset)
+        matches!(self, Self::Moving | Self::MovingReset | Self::Shuffled)
     }
 
     /// The world in which the scenario begins.
@@ -94,6 +99,14 @@ impl Scenario {
             Self::Reset => world.act(Step::ExpireCursors),
             Self::Moving => script(&mut world, seed, 12, None),
             Self::MovingReset => script(&mut world, seed, 12, Some(4)),
+            Self::Shuffled => {
+                world.act(Step::ExpireCursors);
+                let first = world.traffic.requests;
+                for number in 2..40 {
+                    let step = Step::Move(mix(seed ^ 0x7368, number));
+                    world.traffic.script.insert(first + number, step);
+                }
+            }
             Self::Quarantine => {
                 corrupt(&world, seed);
                 world.traffic.script.insert(u64::MAX, Step::Heal);

@@ -56,6 +56,7 @@ impl Template {
             now_ms: BEGINNING_MS,
             lives: 0,
             seen: BTreeMap::new(),
+            wrong: Vec::new(),
         }
     }
 }
@@ -115,6 +116,8 @@ pub struct World {
     pub lives: u64,
     /// Snapshots that the judge has read, with a digest of what they held.
     pub seen: BTreeMap<SnapshotId, [u8; 32]>,
+    /// What the clients of its lives did against what they were told.
+    pub wrong: Vec<String>,
 }
 
 impl World {
@@ -128,7 +131,13 @@ impl World {
             now_ms: self.now_ms,
             lives: self.lives,
             seen: self.seen.clone(),
+            wrong: self.wrong.clone(),
         }
+    }
+
+    /// Takes note of what the tenant holds, after something was done to it.
+    pub fn note(&mut self) {
+        self.traffic.history.push(Arc::new(Truth::of(&self.tenant)));
     }
 
     /// Does one thing to the tenant between two lives.

@@ -152,9 +152,10 @@ impl SegmentBuilder {
         let bare = self.object.length() + bare as u64;
         let padding = padded_size(bare, self.sealer.dice()) - bare;
         let padding = usize::try_from(padding).unwrap_or(0);
-        let padding = self.sealer.padding(padding);
-        self.object.end().extend_from_slice(&padding);
-        self.object.settle()?;
+        for piece in self.sealer.padding_pieces(padding) {
+            self.object.end().extend_from_slice(&piece);
+            self.object.settle()?;
+        }
         let filters = self.object.length();
         for (number, shard) in self.shards.iter().enumerate() {
             self.sealer

@@ -159,3 +159,43 @@ impl SegmentObject {
         }
     }
 }
+
+#[cfg(all(test, feature = "fault-injection"))]
+mod tests {
+    use super::*;
+    use crate::backend::{Backend, MemoryBackend, ObjectName, Put};
+    use crate::example_store::run;
+    use crate::fault::{FaultBackend, FaultPlan, SimulatedDisk};
+
+    #[test]
+    fn what_is_handed_over_is_on_the_disk_as_a_whole() {
+        let plan = FaultPlan::new();
+        let disk = SimulatedDisk::new(plan.clone());
+        let memory = Arc::new(MemoryBackend::new());
+        let backend = FaultBackend::new(memory, plan).taking_files_of(&disk);
+        let path = PathBuf::from("/spool/a.segment");
+        disk.create_directories(Path::new("/spool")).unwrap();
+        let spool = SegmentSpool::new(Arc::new(disk.clone()), path);
+        let mut growing = Growing::in_file(spool).unwrap();
+        let mut expected = Vec::new();
+        for number in 0..40u8 {
+            growing.end().extend_from_slice(&vec![number; 100_000]);
+            expected.extend_from_slice(&vec![number; 100_000]);
+            growing.settle().unwrap();
+            assert_eq!(growing.length(), expected.len() as u64);
+        }
+        let object = growing.finish().unwrap();
+        let name = ObjectName::new("segments/a").unwrap();
+        run(async {
+            let put = backend.put_new_file(&name, object.path().unwrap()).await;
+            assert_eq!(put.unwrap(), Some(Put::Created));
+            // The backend has what a power failure would leave of the file.
+            let there = backend.get(&name, None).await.unwrap();
+            assert!(there == expected, "{} bytes", there.len());
+        });
+        assert!(object.whole().unwrap() == expected);
+        assert_eq!(object.read(99_999..100_001).unwrap(), [0, 1].as_slice());
+        drop(object);
+        assert_eq!(disk.file_count(), 0);
+    }
+}

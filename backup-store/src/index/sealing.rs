@@ -139,11 +139,12 @@ impl SegmentSealer {
             .ok_or_else(|| self.damaged(format_args!("{role:?} {number}: it fails authentication")))
     }
 
-    /// Padding that looks random, and the random share of its length.
-    pub(crate) fn padding(&self, length: usize) -> Vec<u8> {
-        self.messages.padding(length)
+    /// Padding that looks random, piece by piece.
+    pub(crate) fn padding_pieces(&self, length: usize) -> impl Iterator<Item = Vec<u8>> + use<> {
+        self.messages.padding_pieces(length)
     }
 
+    /// The random share of the length of the padding.
     pub(crate) fn dice(&self) -> u16 {
         self.messages.dice()
     }

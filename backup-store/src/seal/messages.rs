@@ -14,6 +14,8 @@ use crate::nonces::observe;
 
 /// What sealing adds to a message.
 pub(crate) const OVERHEAD: usize = NONCE + TAG;
+/// Bytes of padding that are made together.
+const PADDING_PIECE: usize = 256 * 1024;
 
 /// Where a message stands in its object: what it is, its number, and whether it ends the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,9 +124,23 @@ impl Messages {
     /// Padding that looks random to everyone without the key, and is the same each time.
     pub(crate) fn padding(&self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        let mut stream = blake3::Hasher::new_keyed(self.padding_key.bytes()).finalize_xof();
-        stream.fill(&mut bytes);
+        self.padding_stream().fill(&mut bytes);
         bytes
+    }
+
+    /// The same piece by piece, as it may be long.
+    pub(crate) fn padding_pieces(&self, length: usize) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let mut stream = self.padding_stream();
+        let begins = (0..length).step_by(PADDING_PIECE);
+        begins.map(move |from| {
+            let mut bytes = vec![0; PADDING_PIECE.min(length - from)];
+            stream.fill(&mut bytes);
+            bytes
+        })
+    }
+
+    fn padding_stream(&self) -> blake3::OutputReader {
+        blake3::Hasher::new_keyed(self.padding_key.bytes()).finalize_xof()
     }
 
     /// The random share of this object's padding, drawn once for all from its key.
