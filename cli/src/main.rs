@@ -68,11 +68,11 @@ async fn dispatch(cli: Cli, output: Output) -> Result<Exit> {
     let context = Context::new(cli.global, output, stop);
     match cli.command {
         #[cfg(feature = "demo")]
-        Command::Demo(args) => demo::run(&context, args).await,
+        Command::Demo(args) => Box::pin(demo::run(&context, args)).await,
         Command::Init(args) => commands::init::run(&context, args).await,
-        Command::Backup(args) => commands::backup::run(&context, args).await,
-        Command::Worker(args) => commands::worker::run(&context, args).await,
-        Command::SyncCheck(args) => commands::sync_check::run(&context, args).await,
+        Command::Backup(args) => Box::pin(commands::backup::run(&context, args)).await,
+        Command::Worker(args) => Box::pin(commands::worker::run(&context, args)).await,
+        Command::SyncCheck(args) => Box::pin(commands::sync_check::run(&context, args)).await,
         Command::Runs(args) => commands::runs::run(&context, args).await,
         Command::Report(args) => commands::report::run(&context, args).await,
         Command::Diff(args) => commands::diff::run(&context, args).await,
