@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use backup_engine::{
     BackupJob, BackupOptions, OneDriveSource, OutlookSource, RunOutcome, Silent, Source,
@@ -77,8 +77,11 @@ fn way(
 /// refusals.
 async fn side_by_side(of_backup: &Scheduler, of_restore: &Scheduler) -> (u64, u64) {
     let tenant = small_tenant(61);
-    let (wall, began) = (SystemTime::now(), Instant::now());
-    tenant.set_clock(move || wall + began.elapsed());
+    let (midnight, began) = (
+        UNIX_EPOCH + Duration::from_secs(1_793_491_200),
+        Instant::now(),
+    );
+    tenant.set_clock(move || midnight + began.elapsed());
     let world = World::new(&tenant).await;
     world.backup().await;
     tenant.set_throttling(Throttling {
