@@ -111,7 +111,7 @@ deleted by a later call, after that backup has come to a checkpoint or its end.
 
 Examples:
   m365-backup prune --store /srv/backup/contoso --dry-run
-  m365-backup prune --store /srv/backup/contoso --forget 3f9a12"
+  m365-backup prune --config contoso.toml --forget 3f9a12"
 )]
 pub(crate) struct PruneArgs {
     /// Forget this snapshot, by id or its first digits; may be given several times

@@ -159,6 +159,7 @@ impl Place {
         }
         let message = &page.items[0];
         mail.message(&message.id).await.unwrap();
+        mail.message_as_listed(&message.id).await.unwrap();
         mail.mime(&message.id).await.unwrap();
         mail.message("nothing").await.unwrap_err();
     }
