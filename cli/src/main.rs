@@ -35,7 +35,8 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 
-/// Small values come and go by the million: the system's allocator takes a third of the time.
+/// Small values come and go by the million: in runs over metadata the system's allocator took about
+/// a third of the time. The price is memory: the demo takes 575 MiB instead of 400.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
