@@ -18,7 +18,7 @@ use crate::coordinator::{Coordination, SharedRun, Standing, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, Observer};
 use crate::gate::{Gate, GateContext};
-use crate::journal::{Header, Journal, Place};
+use crate::journal::{Entry, Header, Journal, Place, hang_together};
 use crate::mutant::{Mutant, mutated};
 use crate::options::BackupOptions;
 use crate::publish::Publisher;
@@ -618,7 +618,7 @@ impl Start<'_> {
         &self,
         journalled: &Header,
         parent: Option<&SnapshotEntry>,
-    ) -> Result<Vec<(u64, crate::journal::Entry)>> {
+    ) -> Result<Vec<(u64, Entry)>> {
         let mut entries = match self.context.journal.entries(&journalled.resource).await {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::Journal => {
@@ -639,6 +639,10 @@ impl Start<'_> {
                 }
                 _ => entries.clear(),
             }
+        }
+        if !hang_together(entries.iter().map(|(_, entry)| entry)) {
+            tracing::warn!(resource = %journalled.resource, "entries that lack a part are dropped");
+            entries.clear();
         }
         let mut packs = entries
             .iter()

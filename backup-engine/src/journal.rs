@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::error::{Error, ErrorKind, Result};
 
 use entry::{Decoder, Encoder};
-pub(crate) use entry::{Edit, Entry};
+pub(crate) use entry::{Edit, Entry, hang_together, malformed};
 pub(crate) use place::Place;
 use place::{Database, Steps};
 
@@ -437,7 +437,7 @@ fn decode_header(bytes: &[u8]) -> Result<Header> {
     let base = match input.bytes()? {
         [] => None,
         id => Some(SnapshotId::from_bytes(
-            id.try_into().map_err(|_| entry::malformed())?,
+            id.try_into().map_err(|_| malformed())?,
         )),
     };
     Ok(Header {

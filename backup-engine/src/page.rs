@@ -149,18 +149,17 @@ async fn plan_item(
             fate: Fate::Unchanged,
         }),
         Decision::KeepContent { assumed } => {
-            let edit = keep_content(known, &seen, assumed, into, work.entry.at).await?;
+            let edit = keep_content(known, seen, assumed, into, work.entry.at).await?;
             work.entry.edits.push(edit);
         }
         Decision::Skip => {
             let properties = put_properties(&seen, into).await?;
             let reason = seen.skip.clone().unwrap_or_default();
             let state = ItemState::Skipped { reason };
-            let item = record(&seen, state, vec![properties]);
+            let item = record(seen, state, vec![properties]);
             let edit = if known.as_ref() == Some(&item) {
-                let id = seen.id;
                 Edit::Same {
-                    id,
+                    id: item.key.id,
                     fate: Fate::Skipped,
                 }
             } else {
@@ -174,20 +173,21 @@ async fn plan_item(
 
 async fn keep_content(
     known: Option<Item>,
-    seen: &SeenItem,
+    seen: SeenItem,
     assumed: bool,
     into: &Gatherer,
     now: Timestamp,
 ) -> Result<Edit> {
-    let mut representations = vec![put_properties(seen, into).await?];
+    let mut representations = vec![put_properties(&seen, into).await?];
     let mut size_bytes = 0;
     if let Some(known) = known {
         size_bytes = known.size_bytes;
         let content = known.representations.into_iter();
         representations.extend(content.filter(|r| r.kind != RepresentationKind::GraphJson));
     }
+    let size_bytes = seen.size_bytes.unwrap_or(size_bytes);
     let mut item = record(seen, ItemState::Stored, representations);
-    item.size_bytes = seen.size_bytes.unwrap_or(size_bytes);
+    item.size_bytes = size_bytes;
     let note = assumed.then(|| RunNote {
         first_seen: now,
         tries: 0,
@@ -220,8 +220,9 @@ pub(crate) async fn fetched(
             let fetched = content.iter().map(|form| form.content.length).sum::<u64>();
             let mut representations = vec![put_properties(&seen, into).await?];
             representations.extend(content);
-            let mut item = record(&seen, ItemState::Stored, representations);
-            item.size_bytes = seen.size_bytes.unwrap_or(fetched);
+            let size_bytes = seen.size_bytes.unwrap_or(fetched);
+            let mut item = record(seen, ItemState::Stored, representations);
+            item.size_bytes = size_bytes;
             Ok(put(item, Fate::Stored, None, fetched))
         }
         Fetched::Refused {
@@ -233,7 +234,7 @@ pub(crate) async fn fetched(
                 representation,
                 cause,
             };
-            let item = record(&seen, state, vec![properties]);
+            let item = record(seen, state, vec![properties]);
             let note = RunNote {
                 first_seen: note.map_or(now, |note| note.first_seen),
                 tries: note.map_or(1, |note| note.tries.saturating_add(1)),
@@ -262,19 +263,19 @@ async fn put_properties(seen: &SeenItem, into: &Gatherer) -> Result<Representati
     })
 }
 
-fn record(seen: &SeenItem, state: ItemState, representations: Vec<Representation>) -> Item {
+fn record(seen: SeenItem, state: ItemState, representations: Vec<Representation>) -> Item {
     Item {
         key: ItemKey {
-            container: seen.container.clone(),
+            container: seen.container,
             created: seen.created,
-            id: seen.id.clone(),
+            id: seen.id,
         },
-        kind: seen.kind.clone(),
-        name: seen.name.clone(),
-        sender: seen.sender.clone(),
-        recipients: seen.recipients.clone(),
-        change_key: seen.change_key.clone(),
-        content_key: seen.content_key.clone(),
+        kind: seen.kind,
+        name: seen.name,
+        sender: seen.sender,
+        recipients: seen.recipients,
+        change_key: seen.change_key,
+        content_key: seen.content_key,
         size_bytes: seen.size_bytes.unwrap_or(0),
         modified: seen.modified,
         draft: seen.draft,

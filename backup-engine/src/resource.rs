@@ -324,8 +324,7 @@ impl<'a> ResourceRun<'a> {
         into: &Gatherer,
         at: Timestamp,
     ) -> Result<Edit> {
-        let known = self.view.known(feed, &seen.id).await?;
-        let note = known.and_then(|item| self.view.note(&item.key).cloned());
+        let note = self.view.note_of(feed, &seen.id).await?;
         page::fetched(seen, outcome, note.as_ref(), into, at).await
     }
 

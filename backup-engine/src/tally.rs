@@ -1,12 +1,45 @@
 //! Tally: what became of each id that a pass has shown, so that totals add up by construction.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use backup_store::catalog::Totals;
 
 /// Stands for an item id in memory: 16 bytes instead of 150.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IdHash([u8; 16]);
+
+/// A map by ids.
+pub(crate) type IdMap<T> = HashMap<IdHash, T, BuildHasherDefault<HashedAlready>>;
+/// A set of ids.
+pub(crate) type IdSet = HashSet<IdHash, BuildHasherDefault<HashedAlready>>;
+
+impl Hash for IdHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+/// Hashes what is a hash already: whoever could choose it would have broken BLAKE3.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct HashedAlready(u64);
+
+impl Hasher for HashedAlready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
 
 impl IdHash {
     pub(crate) fn of(id: &str) -> Self {
@@ -39,11 +72,11 @@ impl Fate {
 /// Counts distinct ids by their last fate.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    fates: HashMap<IdHash, Fate>,
+    fates: IdMap<Fate>,
     /// How many there are of each fate, by its place: asked for after every page.
     counts: [u64; Fate::ALL.len()],
-    removed: HashSet<IdHash>,
-    moved: HashSet<IdHash>,
+    removed: IdSet,
+    moved: IdSet,
     bytes: u64,
 }
 

@@ -7,7 +7,7 @@ mod ahead;
 mod index;
 mod shadow;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
 use backup_store::TreeRoot;
@@ -16,10 +16,10 @@ use backup_store::catalog::{
 };
 
 use crate::error::Result;
-use crate::journal::{Edit, Entry};
+use crate::journal::{Edit, Entry, malformed};
 use crate::mutant::{Mutant, mutated};
 use crate::source::Scope;
-use crate::tally::{IdHash, Tally};
+use crate::tally::{IdHash, IdMap, Tally};
 use crate::trees::Trees;
 use ahead::Ahead;
 use index::Index;
@@ -60,7 +60,7 @@ pub(crate) struct View {
     doubtful: BTreeSet<String>,
     absent_containers: BTreeSet<String>,
     gone_containers: BTreeSet<String>,
-    shown_by: HashMap<IdHash, u32>,
+    shown_by: IdMap<u32>,
     feeds: Vec<String>,
     ahead: Ahead,
     tally: Tally,
@@ -102,7 +102,7 @@ impl View {
             doubtful: BTreeSet::new(),
             absent_containers: BTreeSet::new(),
             gone_containers: BTreeSet::new(),
-            shown_by: HashMap::new(),
+            shown_by: IdMap::default(),
             feeds: Vec::new(),
             ahead: Ahead::default(),
             tally: Tally::default(),
@@ -290,7 +290,7 @@ impl View {
             self.ahead.restore(entry);
             return Ok(());
         }
-        self.ahead.end(&entry.feed);
+        let ahead = self.ahead.end(&entry.feed);
         let feed = self.feed_number(&entry.feed);
         if let Some(generation) = entry.generation
             && self.generation(&entry.feed) != Some(generation)
@@ -298,6 +298,7 @@ impl View {
             self.start_enumeration(&entry.feed, generation);
         }
         for edit in &entry.edits {
+            let edit = ahead.resolve(edit)?;
             if entry.generation.is_some() {
                 self.apply_to_shadow(&entry.feed, feed, edit).await?;
             } else {
@@ -335,17 +336,19 @@ impl View {
                 note,
                 fetched,
             } => {
-                self.tally.shown(IdHash::of(&item.key.id), *fate);
+                let hash = IdHash::of(&item.key.id);
+                self.tally.shown(hash, *fate);
                 self.tally.add_bytes(*fetched);
                 self.fetched_bytes += fetched;
-                self.put(feed, item, note.as_ref()).await?;
+                self.put(feed, hash, item, note.as_ref()).await?;
                 if self.is_settlement(feed) {
                     self.doubtful.remove(&item.key.id);
                 }
             }
             Edit::Same { id, fate } => {
-                self.tally.shown(IdHash::of(id), *fate);
-                self.shown(feed, id);
+                let hash = IdHash::of(id);
+                self.tally.shown(hash, *fate);
+                self.shown(feed, hash);
                 self.clear_unsettled(id).await?;
                 if self.is_settlement(feed) {
                     self.doubtful.remove(id);
@@ -370,32 +373,39 @@ impl View {
                 self.absent_containers.remove(id);
             }
             Edit::ContainerGone { id } => self.remove_container(id),
+            Edit::Ahead { .. } => return Err(malformed()),
         }
         Ok(())
     }
 
     /// Gives an item its record, wherever it was before.
-    async fn put(&mut self, feed: u32, item: &Item, note: Option<&RunNote>) -> Result<()> {
+    async fn put(
+        &mut self,
+        feed: u32,
+        hash: IdHash,
+        item: &Item,
+        note: Option<&RunNote>,
+    ) -> Result<()> {
         let id = &item.key.id;
-        let old = self.index().await?.key(id);
+        let old = self.index().await?.key_of(hash, id);
         if let Some(old) = old.filter(|old| *old != item.key) {
             if old.container != item.key.container {
-                self.tally.moved(IdHash::of(id));
+                self.tally.moved(hash);
                 self.note_doubt(feed, id);
             }
             self.pending.insert(old.encode(), None);
             self.set_note(&old, None);
         }
         self.left.remove(id);
-        self.shown(feed, id);
-        self.index().await?.insert(&item.key);
+        self.shown(feed, hash);
+        self.index().await?.insert_as(hash, &item.key);
         self.pending.insert(item.key.encode(), Some(item.encode()));
         self.set_note(&item.key, note.cloned());
         Ok(())
     }
 
-    fn shown(&mut self, feed: u32, id: &str) {
-        self.shown_by.insert(IdHash::of(id), feed);
+    fn shown(&mut self, feed: u32, id: IdHash) {
+        self.shown_by.insert(id, feed);
     }
 
     /// Two feeds that show one item in one pass, neither of them removing it, leave open where it
@@ -534,6 +544,15 @@ impl View {
             .filter(|(_, note)| note.route != ROUTE_UNSETTLED);
         open.map(|(key, note)| (key.clone(), note.clone()))
             .collect()
+    }
+
+    /// Returns the note of an item in quarantine, as a feed knows it; most resources have none.
+    pub(crate) async fn note_of(&mut self, feed: &str, id: &str) -> Result<Option<RunNote>> {
+        if self.special.is_empty() {
+            return Ok(None);
+        }
+        let known = self.known(feed, id).await?;
+        Ok(known.and_then(|item| self.special.get(&item.key).cloned()))
     }
 
     /// Returns the note of an item in quarantine.

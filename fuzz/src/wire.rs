@@ -48,7 +48,9 @@ pub fn graph_page(bytes: &[u8]) {
 /// Reads a page of a message delta.
 pub fn graph_delta(bytes: &[u8]) {
     let client = graph(200, bytes);
-    let _outcome = block_on(client.mail("u").messages_delta("inbox", None)).is_ok();
+    let mail = client.mail("u");
+    let _outcome = block_on(mail.messages_delta("inbox", None)).is_ok();
+    let _outcome = block_on(mail.message_heads_delta("inbox", None)).is_ok();
 }
 
 /// Reads the answers to a batch.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::{self, Json};
+use crate::json::{self, Json, Listed};
 use written::Written;
 
 pub use written::members;
@@ -100,18 +100,33 @@ impl<T: DeserializeOwned> Entity<T> {
             .map_err(|_| Error::new(ErrorKind::Malformed, "the text is not JSON"))?;
         Self::from_raw(raw)
     }
+}
 
+impl<T> Entity<T> {
     /// Reads the view of an object of a page, and writes the object down.
     ///
     /// *Errors*: as [`from_raw`](Self::from_raw).
-    pub(crate) fn from_page(object: &Json<'_>) -> Result<Self> {
+    pub(crate) fn from_page(
+        object: &Listed<'_, '_>,
+        view: impl FnOnce(&Listed<'_, '_>) -> Option<T>,
+    ) -> Result<Self> {
         let written = Written::new(object).ok_or_else(no_object)?;
-        match T::deserialize(object) {
-            Ok(view) => Ok(Self {
-                raw: Raw::Written(written),
-                view,
-            }),
-            Err(_) => Err(no_object()),
+        Ok(Self {
+            raw: Raw::Written(written),
+            view: view(object).ok_or_else(no_object)?,
+        })
+    }
+
+    /// Gives up the object and returns the view.
+    pub fn into_view(self) -> T {
+        self.view
+    }
+
+    /// Shows another view of the same object.
+    pub(crate) fn map<U>(self, view: impl FnOnce(T) -> U) -> Entity<U> {
+        Entity {
+            raw: self.raw,
+            view: view(self.view),
         }
     }
 }

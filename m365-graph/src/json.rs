@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use serde::de::value::{BorrowedStrDeserializer, MapDeserializer, SeqDeserializer};
@@ -10,7 +11,6 @@ use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
-use serde::ser::{Serialize, Serializer};
 use serde_json::{Number, Value};
 
 use crate::error::{Error, ErrorKind};
@@ -42,15 +42,6 @@ impl<'a> Json<'a> {
             .map(|(_, value)| value)
     }
 
-    /// Takes a member out of an object.
-    pub(crate) fn take(&mut self, name: &str) -> Option<Self> {
-        let Self::Object(members) = self else {
-            return None;
-        };
-        let place = members.iter().position(|(known, _)| known == name)?;
-        Some(members.remove(place).1)
-    }
-
     /// Returns a text.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
@@ -60,7 +51,13 @@ impl<'a> Json<'a> {
     }
 
     /// Puts members in order, as an ordered map of them would be.
-    fn object(mut members: Vec<Member<'a>>) -> Self {
+    fn object(members: Vec<Member<'a>>) -> Self {
+        Self::Object(in_order(members))
+    }
+}
+
+fn in_order(mut members: Vec<Member<'_>>) -> Vec<Member<'_>> {
+    if !members.is_sorted_by(|(a, _), (b, _)| a < b) {
         // Stable, so that of equal names the last stays the last.
         members.sort_by(|(a, _), (b, _)| a.cmp(b));
         members.dedup_by(|later, earlier| {
@@ -70,17 +67,68 @@ impl<'a> Json<'a> {
             }
             same
         });
-        Self::Object(members)
+    }
+    members
+}
+
+/// The members of an object of a page, as they came, and the order of their names.
+#[derive(Debug)]
+pub(crate) struct Listed<'a, 'o> {
+    members: Vec<Member<'a>>,
+    order: &'o [usize],
+}
+
+impl<'a> Listed<'a, '_> {
+    /// Returns the members in the order of their names.
+    pub(crate) fn members(&self) -> impl ExactSizeIterator<Item = &Member<'a>> {
+        self.order.iter().map(|place| &self.members[*place])
+    }
+
+    /// Returns a member.
+    pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {
+        let found = self.members.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value)
+    }
+}
+
+/// The order of the names of an object. The next one of a page mostly has the same.
+#[derive(Debug, Default)]
+pub(crate) struct Order(Vec<usize>);
+
+impl Order {
+    /// Puts the members of an object in order, without moving them.
+    pub(crate) fn of<'a>(&mut self, mut members: Vec<Member<'a>>) -> Listed<'a, '_> {
+        if !self.fits(&members) {
+            self.0 = (0..members.len()).collect();
+            self.0.sort_by(|a, b| members[*a].0.cmp(&members[*b].0));
+            if !self.fits(&members) {
+                // Names that come twice.
+                members = in_order(members);
+                self.0 = (0..members.len()).collect();
+            }
+        }
+        let order = &self.0;
+        Listed { members, order }
+    }
+
+    fn fits(&self, members: &[Member<'_>]) -> bool {
+        let ascend = |pair: &[usize]| members[pair[0]].0 < members[pair[1]].0;
+        self.0.len() == members.len() && self.0.windows(2).all(ascend)
     }
 }
 
 impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Any)
+        deserializer.deserialize_any(Any {
+            puts_in_order: true,
+        })
     }
 }
 
-struct Any;
+/// Reads anything; members that stand within something else are always put in order.
+struct Any {
+    puts_in_order: bool,
+}
 
 impl<'de> Visitor<'de> for Any {
     type Value = Json<'de>;
@@ -134,12 +182,59 @@ impl<'de> Visitor<'de> for Any {
         while let Some(name) = access.next_key_seed(Name)? {
             members.push((name, access.next_value()?));
         }
-        Ok(Json::object(members))
+        Ok(match self.puts_in_order {
+            true => Json::object(members),
+            false => Json::Object(members),
+        })
+    }
+}
+
+/// Reads a list piece by piece: of each object its members as they come.
+pub(crate) struct EachObject<F>(pub(crate) F);
+
+impl<'de, F: FnMut(Option<Vec<Member<'de>>>)> DeserializeSeed<'de> for EachObject<F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(Option<Vec<Member<'de>>>)> Visitor<'de> for EachObject<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<(), A::Error> {
+        while let Some(members) = access.next_element_seed(Members)? {
+            (self.0)(members);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the members of an object as they come; nothing of anything else.
+struct Members;
+
+impl<'de> DeserializeSeed<'de> for Members {
+    type Value = Option<Vec<Member<'de>>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        Ok(
+            match deserializer.deserialize_any(Any {
+                puts_in_order: false,
+            })? {
+                Json::Object(members) => Some(members),
+                _ => None,
+            },
+        )
     }
 }
 
 /// Reads a name without a copy where that can be.
-struct Name;
+pub(crate) struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
     type Value = Cow<'de, str>;
@@ -169,16 +264,53 @@ impl<'de> Visitor<'de> for Name {
     }
 }
 
-impl Serialize for Json<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Json<'_> {
+    /// Writes a value that was read from text, in one line.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
         match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Number(value) => value.serialize(serializer),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::List(values) => serializer.collect_seq(values),
-            Self::Object(members) => serializer.collect_map(members.iter().map(|(n, v)| (n, v))),
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Bool(true) => out.extend_from_slice(b"true"),
+            Self::Bool(false) => out.extend_from_slice(b"false"),
+            Self::Number(value) => serde_json::to_writer(out, value)?,
+            Self::Text(text) => write_text(text, out)?,
+            Self::List(values) => {
+                out.push(b'[');
+                for (place, value) in values.iter().enumerate() {
+                    if place > 0 {
+                        out.push(b',');
+                    }
+                    value.write(out)?;
+                }
+                out.push(b']');
+            }
+            Self::Object(members) => {
+                out.push(b'{');
+                for (place, (name, value)) in members.iter().enumerate() {
+                    if place > 0 {
+                        out.push(b',');
+                    }
+                    write_text(name, out)?;
+                    out.push(b':');
+                    value.write(out)?;
+                }
+                out.push(b'}');
+            }
         }
+        Ok(())
+    }
+}
+
+/// Writes a text that was read from text.
+pub(crate) fn write_text(text: &Cow<'_, str>, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    match text {
+        // What could be borrowed had no escapes, and needs none.
+        Cow::Borrowed(text) => {
+            out.push(b'"');
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'"');
+            Ok(())
+        }
+        Cow::Owned(text) => serde_json::to_writer(out, text),
     }
 }
 
@@ -260,14 +392,39 @@ impl<'de> IntoDeserializer<'de, serde_json::Error> for &'de Json<'_> {
 /// *Errors*: [`ErrorKind::Transport`] for one that ends in the middle, [`ErrorKind::Malformed`] for
 /// anything else that is not JSON.
 pub(crate) fn parse<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Error> {
+    parse_with(text, PhantomData)
+}
+
+/// Parses the text of an answer as [`parse`] does, by a seed.
+pub(crate) fn parse_with<'de, S: DeserializeSeed<'de>>(
+    text: &'de [u8],
+    seed: S,
+) -> Result<S::Value, Error> {
     let text = if text.is_empty() { b"null" } else { text };
-    serde_json::from_slice(text).map_err(|cause| {
+    // Looked at once, not each text of it.
+    let read = match std::str::from_utf8(text) {
+        Ok(text) => {
+            let mut input = serde_json::Deserializer::from_str(text);
+            let read = seed.deserialize(&mut input);
+            read.and_then(|read| input.end().map(|()| read))
+        }
+        Err(_) => {
+            let mut input = serde_json::Deserializer::from_slice(text);
+            let read = seed.deserialize(&mut input);
+            read.and_then(|read| input.end().map(|()| read))
+        }
+    };
+    read.map_err(|cause| {
         // The text of the cause may repeat what was sent, so only its place is kept.
         if cause.is_eof() {
             Error::new(ErrorKind::Transport, "the answer ends in the middle")
         } else {
             let (line, column) = (cause.line(), cause.column());
-            let message = format!("the answer is not JSON at line {line}, column {column}");
+            let what = match cause.is_data() {
+                true => "what it should be",
+                false => "JSON",
+            };
+            let message = format!("the answer is not {what} at line {line}, column {column}");
             Error::new(ErrorKind::Malformed, message)
         }
     })

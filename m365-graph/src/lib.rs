@@ -25,7 +25,7 @@ pub use entity::Entity;
 pub use error::{Error, ErrorKind, Result};
 pub use feed::{Feed, Listing};
 pub use limits::{TenantSize, limit_table};
-pub use mail::{Mail, MailFolder, Message, NewAttachment, Recipient};
+pub use mail::{Mail, MailFolder, Message, MessageHead, NewAttachment, Recipient};
 pub use page::{Change, DeltaLink, DeltaNext, DeltaPage, Page, PageLink, RemovedReason};
 pub use permissions::{Access, Area, Requirement, requirements};
 pub use sharepoint::SharePointClient;

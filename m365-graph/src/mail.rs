@@ -18,7 +18,7 @@ use crate::limits::Node;
 use crate::page::{self, DeltaLink, DeltaPage, Page, PageLink};
 
 pub use attachment::NewAttachment;
-pub use views::{EmailAddress, FollowupFlag, MailFolder, Message, Recipient};
+pub use views::{EmailAddress, FollowupFlag, MailFolder, Message, MessageHead, Recipient};
 
 /// Speaks to the mail of one user.
 ///
@@ -139,8 +139,31 @@ impl Mail {
         folder: &str,
         from: Option<&DeltaLink>,
     ) -> Result<DeltaPage<Message>> {
-        const ABOUT: &str = "the changes of the messages in the folder";
-        let call = self.client.changes(ABOUT, from, || {
+        let answer = self.client.json(self.messages_call(folder, from)?).await?;
+        page::delta(answer, page::removed_mark, &|link| self.client.check(link))
+            .map_err(|error| error.about(CHANGES))
+    }
+
+    /// Reads the same page for whoever decides by the heads of messages, and keeps the rest as it
+    /// is: for mailboxes of many thousands.
+    ///
+    /// *Errors*: as [`messages_delta`](Self::messages_delta).
+    pub async fn message_heads_delta(
+        &self,
+        folder: &str,
+        from: Option<&DeltaLink>,
+    ) -> Result<DeltaPage<MessageHead>> {
+        let call = self.messages_call(folder, from)?;
+        let check = |link: &str| self.client.check(link);
+        self.client
+            .text(call, |answer| {
+                page::heads_of_text(answer, &check).map_err(|error| error.about(CHANGES))
+            })
+            .await
+    }
+
+    fn messages_call(&self, folder: &str, from: Option<&DeltaLink>) -> Result<Call> {
+        let call = self.client.changes(CHANGES, from, || {
             let path = [
                 segment("mailFolders"),
                 folder.into(),
@@ -148,17 +171,11 @@ impl Mail {
                 segment("delta"),
             ];
             Ok(self
-                .get(ABOUT)?
+                .get(CHANGES)?
                 .path(&path)?
                 .query("$select", MESSAGE_PROPERTIES))
         })?;
-        let call = call.prefer(page_size(self.page_size));
-        let check = |link: &str| self.client.check(link);
-        self.client
-            .text(call, |answer| {
-                page::delta_of_text(answer, &check).map_err(|error| error.about(ABOUT))
-            })
-            .await
+        Ok(call.prefer(page_size(self.page_size)))
     }
 
     /// Reads one page of the messages of a folder; `filter` is an OData filter.
@@ -209,6 +226,14 @@ impl Mail {
         self.client
             .entity(call.query("$select", MESSAGE_PROPERTIES))
             .await
+    }
+
+    /// Reads the same message for whoever decides by its head.
+    ///
+    /// *Errors*: [`NotFound`](crate::ErrorKind::NotFound).
+    pub async fn message_head(&self, id: &str) -> Result<Entity<MessageHead>> {
+        let message = self.message_as_listed(id).await?;
+        Ok(message.map(MessageHead::from))
     }
 
     /// Reads the MIME form of a message, streamed, byte for byte as the service makes it.
@@ -302,6 +327,8 @@ fn page_size(count: u32) -> String {
     format!("odata.maxpagesize={count}")
 }
 
+/// What two readings of the same page are called.
+const CHANGES: &str = "the changes of the messages in the folder";
 /// What the service never calls the MIME of a message; there is no hash by which to find out later.
 const NEVER_MIME: [&str; 2] = ["text/html", "application/json"];
 /// What a page of messages carries: all that a backup needs beside the MIME.

@@ -1,14 +1,16 @@
 //! Pages and cursors: lists, changes, and the opaque links between them.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use url::Url;
 
 use crate::entity::Entity;
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::{self, Json};
+use crate::json::{self, EachObject, Json, Member, Name, Order};
+use crate::mail::{Message, MessageHead};
 
 /// Holds one page of a list.
 #[derive(Debug, Clone)]
@@ -154,40 +156,107 @@ pub(crate) fn delta<T: DeserializeOwned>(
     Ok(DeltaPage { changes, next })
 }
 
-/// Reads a page of changes of an Outlook feed from its text, as [`delta`] reads it from a value:
-/// for feeds whose pages are many and long.
-pub(crate) fn delta_of_text<T: DeserializeOwned>(
-    answer: &[u8],
-    check: Check<'_>,
-) -> Result<DeltaPage<T>> {
+/// Reads a page of changes of messages from its text, as [`delta`] reads it from a value: such pages
+/// are many and long. Each message is written down before the next is read.
+pub(crate) fn heads_of_text(answer: &[u8], check: Check<'_>) -> Result<DeltaPage<MessageHead>> {
     if !json::reads_numbers_as_values_do() {
-        return delta(json::parse(answer)?, removed_mark, check);
+        let DeltaPage { changes, next } =
+            delta::<Message>(json::parse(answer)?, removed_mark, check)?;
+        let changes = changes.into_iter().map(|change| match change {
+            Change::Upserted(message) => Change::Upserted(message.map(MessageHead::from)),
+            Change::Removed { id, reason } => Change::Removed { id, reason },
+        });
+        return Ok(DeltaPage {
+            changes: changes.collect(),
+            next,
+        });
     }
-    let mut answer: Json<'_> = json::parse(answer)?;
-    let mut link = |name: &str| match answer.take(name) {
-        None | Some(Json::Null) => Ok(None),
-        Some(Json::Text(text)) => Ok(Some(text.into_owned())),
-        Some(_) => Err(malformed("a link of the page is no text")),
+    let Heads {
+        changes,
+        next,
+        delta,
+    } = json::parse_with(answer, PhantomData::<Heads<'_>>)?;
+    let link = |link: Json<'_>| match link {
+        Json::Null => Ok(None),
+        Json::Text(text) => Ok(Some(text.into_owned())),
+        _ => Err(malformed("a link of the page is no text")),
     };
     let links = Links {
-        next: link("@odata.nextLink")?,
-        delta: link("@odata.deltaLink")?,
+        next: link(next)?,
+        delta: link(delta)?,
     };
-    let Some(Json::List(values)) = answer.take("value") else {
-        return Err(malformed("the page holds no list of values"));
-    };
-    let change = |value: &Json<'_>| match value.get("@removed") {
-        None => Entity::from_page(value).map(Change::Upserted),
-        Some(mark) => {
-            let reason = removed_for(mark.get("reason").and_then(Json::as_text));
-            let id = value.get("id").and_then(Json::as_text);
-            removed(id, reason)
-        }
-    };
+    let changes = changes.ok_or_else(|| malformed("the page holds no list of values"))?;
     Ok(DeltaPage {
-        changes: values.iter().map(change).collect::<Result<_>>()?,
+        changes: changes.into_iter().collect::<Result<_>>()?,
         next: links.delta_next(check)?,
     })
+}
+
+/// What a page of changes of messages holds.
+struct Heads<'a> {
+    changes: Option<Vec<Result<Change<MessageHead>>>>,
+    next: Json<'a>,
+    delta: Json<'a>,
+}
+
+impl<'de> Deserialize<'de> for Heads<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(ReadHeads)
+    }
+}
+
+struct ReadHeads;
+
+impl<'de> Visitor<'de> for ReadHeads {
+    type Value = Heads<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a page")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(
+        self,
+        mut access: A,
+    ) -> std::result::Result<Heads<'de>, A::Error> {
+        let mut page = Heads {
+            changes: None,
+            next: Json::Null,
+            delta: Json::Null,
+        };
+        let mut order = Order::default();
+        while let Some(name) = access.next_key_seed(Name)? {
+            match name.as_ref() {
+                "value" => {
+                    let mut changes = Vec::with_capacity(USUAL_CHANGES);
+                    access.next_value_seed(EachObject(|members| {
+                        changes.push(head_of(members, &mut order));
+                    }))?;
+                    page.changes = Some(changes);
+                }
+                "@odata.nextLink" => page.next = access.next_value()?,
+                "@odata.deltaLink" => page.delta = access.next_value()?,
+                _ => drop(access.next_value::<Json<'_>>()?),
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// How many changes a page usually holds.
+const USUAL_CHANGES: usize = 200;
+
+fn head_of(members: Option<Vec<Member<'_>>>, order: &mut Order) -> Result<Change<MessageHead>> {
+    let Some(members) = members else {
+        return Err(malformed("an object of the page is none"));
+    };
+    let object = order.of(members);
+    match object.get("@removed") {
+        None => Entity::from_page(&object, MessageHead::read).map(Change::Upserted),
+        Some(mark) => {
+            let reason = removed_for(mark.get("reason").and_then(Json::as_text));
+            removed(object.get("id").and_then(Json::as_text), reason)
+        }
+    }
 }
 
 fn removed<T>(id: Option<&str>, reason: RemovedReason) -> Result<Change<T>> {
@@ -272,11 +341,11 @@ mod tests {
     use url::Url;
 
     use super::{
-        Change, DeltaNext, RemovedReason, deleted_facet, delta, delta_of_text, list, removed_mark,
+        Change, DeltaNext, RemovedReason, deleted_facet, delta, heads_of_text, list, removed_mark,
     };
     use crate::drive::DriveItem;
     use crate::error::{Error, ErrorKind, Result};
-    use crate::mail::Message;
+    use crate::mail::{Message, MessageHead};
 
     fn accept(link: &str) -> Result<Url> {
         Url::parse(link).map_err(|_| Error::new(ErrorKind::Malformed, "no url"))
@@ -294,18 +363,51 @@ mod tests {
         });
         let text = answer.to_string();
         let of_value = delta::<Message>(answer, removed_mark, &accept).unwrap();
-        let of_text = delta_of_text::<Message>(text.as_bytes(), &accept).unwrap();
-        for page in [of_value, of_text] {
-            assert!(matches!(&page.changes[0], Change::Upserted(message) if message.id == "1"));
-            let Change::Removed { id, reason } = &page.changes[1] else {
-                panic!("not removed")
-            };
-            assert_eq!((id.as_str(), reason), ("2", &RemovedReason::Deleted));
-            let DeltaNext::End(link) = page.next else {
+        let of_text = heads_of_text(text.as_bytes(), &accept).unwrap();
+        assert!(matches!(&of_value.changes[0], Change::Upserted(message) if message.id == "1"));
+        assert!(matches!(&of_text.changes[0], Change::Upserted(head) if head.id == "1"));
+        let reason = RemovedReason::Deleted;
+        let gone = |id: &str, why: &RemovedReason| id == "2" && *why == reason;
+        assert!(matches!(&of_value.changes[1], Change::Removed { id, reason } if gone(id, reason)));
+        assert!(matches!(&of_text.changes[1], Change::Removed { id, reason } if gone(id, reason)));
+        for next in [of_value.next, of_text.next] {
+            let DeltaNext::End(link) = next else {
                 panic!("not the end")
             };
             assert!(!format!("{link:?}").contains("canary"));
         }
+    }
+
+    #[test]
+    fn a_head_shows_addresses_and_no_odd_member_costs_a_page() {
+        let person = |address: Value| json!({"emailAddress": {"name": "N", "address": address}});
+        let answer = json!({
+            "value": [
+                {
+                    "subject": "s", "from": person(json!("f@x")), "sender": null, "isDraft": true,
+                    "toRecipients": [person(json!("a@x")), person(Value::Null), person(json!("b@x"))],
+                    "id": "1", "changeKey": "k", "createdDateTime": "c", "lastModifiedDateTime": "m",
+                    "ccRecipients": [person(json!("c@x")), 7], "bccRecipients": [],
+                },
+                {"id": "2", "subject": 7, "from": [1], "isDraft": "yes", "toRecipients": {}},
+            ],
+            "@odata.deltaLink": "https://h.example/d"
+        });
+        let text = answer.to_string();
+        let of_value = delta::<Message>(answer, removed_mark, &accept).unwrap();
+        let of_text = heads_of_text(text.as_bytes(), &accept).unwrap();
+        for (value, read) in of_value.changes.into_iter().zip(&of_text.changes) {
+            let (Change::Upserted(value), Change::Upserted(read)) = (value, read) else {
+                panic!("removed")
+            };
+            assert_eq!(value.map(MessageHead::from).into_view(), **read);
+        }
+        let Change::Upserted(first) = &of_text.changes[0] else {
+            panic!("removed")
+        };
+        assert_eq!(first.from.as_deref(), Some("f@x"));
+        assert_eq!(first.to_recipients, ["a@x", "b@x"]);
+        assert!(first.cc_recipients.is_empty() && first.is_draft());
     }
 
     #[test]
@@ -370,7 +472,7 @@ mod tests {
             let text = format!("{{\"value\":[{objects}],{link}}}");
             let value = serde_json::from_str(&text).unwrap();
             let expected = delta::<Message>(value, removed_mark, &accept);
-            let read = delta_of_text::<Message>(text.as_bytes(), &accept);
+            let read = heads_of_text(text.as_bytes(), &accept);
             let (expected, read) = match (expected, read) {
                 (Ok(expected), Ok(read)) => (expected, read),
                 (expected, read) => {
@@ -384,7 +486,8 @@ mod tests {
                 let (Change::Upserted(expected), Change::Upserted(read)) = pair else {
                     continue;
                 };
-                prop_assert_eq!(&**expected, &**read, "the view");
+                prop_assert_eq!(&expected.id, &read.id);
+                prop_assert_eq!(&expected.subject, &read.subject);
                 prop_assert_eq!(expected.raw_json(), read.raw_json());
                 prop_assert_eq!(expected.member("subject"), read.member("subject"));
                 let keep = |name: &str| !name.starts_with('@') && name != "b";
@@ -417,7 +520,7 @@ mod tests {
             json!({"value": [], "@odata.nextLink": 1}),
         ] {
             let text = answer.to_string();
-            let found = delta_of_text::<Message>(text.as_bytes(), &accept);
+            let found = heads_of_text(text.as_bytes(), &accept);
             assert_eq!(found.unwrap_err().kind(), ErrorKind::Malformed);
             let found = delta::<Message>(answer, removed_mark, &accept);
             assert_eq!(found.unwrap_err().kind(), ErrorKind::Malformed);

@@ -3,6 +3,7 @@
 //! A live page and a page read back after a crash go through the same value, and so through the
 //! same code. The journal lives on one machine for hours; its layout may change with any version.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use backup_store::catalog::{Container, Cursor, FeedCursor, Item, RunNote};
@@ -44,6 +45,8 @@ pub(crate) enum Edit {
         /// Bytes of content that came from the service for it.
         fetched: u64,
     },
+    /// An item has the record that an entry ahead of this one, of the same feed, holds of it.
+    Ahead { id: String },
     /// An item was shown, and its record holds.
     Same { id: String, fate: Fate },
     /// An item is deleted for certain.
@@ -64,6 +67,14 @@ impl Edit {
     /// Tells whether the edit changes anything but the tally.
     pub(crate) fn is_durable(&self) -> bool {
         !matches!(self, Self::Same { .. } | Self::SameContainer { .. })
+    }
+
+    /// Returns the id of the item that has its record here.
+    fn put_id(&self) -> Option<&str> {
+        match self {
+            Self::Put { item, .. } => Some(&item.key.id),
+            _ => None,
+        }
     }
 }
 
@@ -155,10 +166,28 @@ impl Entry {
     }
 }
 
+/// Tells whether all that commits take from what is ahead of them is there.
+pub(crate) fn hang_together<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> bool {
+    let mut ahead: HashMap<&str, HashSet<&str>> = HashMap::new();
+    entries.into_iter().all(|entry| {
+        if entry.is_ahead {
+            let ids = entry.edits.iter().filter_map(Edit::put_id);
+            ahead.entry(&entry.feed).or_default().extend(ids);
+            return true;
+        }
+        let there = ahead.remove(entry.feed.as_str()).unwrap_or_default();
+        let taken = |edit: &Edit| match edit {
+            Edit::Ahead { id } => there.contains(id.as_str()),
+            _ => true,
+        };
+        entry.edits.iter().all(taken)
+    })
+}
+
 /// How long an edit usually is: an item with its key.
 const USUAL_EDIT_BYTES: usize = 1 << 10;
 /// Changes whenever the layout does.
-const LAYOUT: u8 = 2;
+const LAYOUT: u8 = 3;
 
 fn encode_edit(out: &mut Encoder, edit: &Edit) {
     match edit {
@@ -196,6 +225,7 @@ fn encode_edit(out: &mut Encoder, edit: &Edit) {
         }
         Edit::SameContainer { id } => out.tagged(6, id),
         Edit::ContainerGone { id } => out.tagged(7, id),
+        Edit::Ahead { id } => out.tagged(8, id),
     }
 }
 
@@ -239,6 +269,7 @@ fn decode_edit(input: &mut Decoder<'_>) -> Result<Edit> {
         }
         6 => Edit::SameContainer { id: input.text()? },
         7 => Edit::ContainerGone { id: input.text()? },
+        8 => Edit::Ahead { id: input.text()? },
         _ => return Err(malformed()),
     })
 }
@@ -340,7 +371,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-pub(super) fn malformed() -> Error {
+pub(crate) fn malformed() -> Error {
     Error::new(
         ErrorKind::Journal,
         "the backup journal holds an entry that cannot be read",
@@ -413,6 +444,7 @@ mod tests {
                 Edit::Container(Box::new(container)),
                 Edit::SameContainer { id: "b".into() },
                 Edit::ContainerGone { id: "c".into() },
+                Edit::Ahead { id: "7".into() },
             ],
             cursors: vec![FeedCursor {
                 feed: "inbox".into(),
@@ -426,6 +458,31 @@ mod tests {
     fn an_entry_survives_the_round_trip() {
         let entry = example();
         assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry);
+    }
+
+    #[test]
+    fn a_commit_finds_what_it_takes_ahead_of_it_and_only_once() {
+        let entry = |is_ahead, feed: &str, edits: Vec<Edit>| Entry {
+            is_ahead,
+            feed: feed.into(),
+            edits,
+            ..Entry::new(Timestamp::from_millis(1))
+        };
+        let put = || {
+            vec![Edit::Put {
+                item: Arc::new(item("a", "1", "k")),
+                fate: Fate::Stored,
+                note: None,
+                fetched: 1,
+            }]
+        };
+        let take = || vec![Edit::Ahead { id: "1".into() }];
+        let [ahead, commit] = [entry(true, "a", put()), entry(false, "a", take())];
+        assert!(hang_together([&ahead, &commit]));
+        assert!(!hang_together([&ahead, &commit, &commit]));
+        assert!(!hang_together([&commit]));
+        assert!(!hang_together([&ahead, &entry(false, "b", take())]));
+        assert!(!hang_together([&entry(false, "a", put()), &commit]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use backup_store::catalog::{
 };
 use backup_store::{ContentClass, Gatherer};
 use m365_auth::Charge;
-use m365_graph::mail::{Mail, MailFolder, Message, Recipient};
+use m365_graph::mail::{Mail, MailFolder, MessageHead};
 use m365_graph::{Entity, ErrorKind as GraphErrorKind, GraphClient};
 use serde_json::Value;
 
@@ -160,12 +160,13 @@ impl Source for OutlookSource {
         match self
             .client
             .mail(&resource.service_id)
-            .message_as_listed(item_id)
+            .message_head(item_id)
             .await
         {
             Ok(message) => {
-                let folder = message.parent_folder_id.clone().unwrap_or_default();
-                Ok(Some(seen(&message, &folder)?))
+                let folder = message.raw().get("parentFolderId").and_then(Value::as_str);
+                let folder = folder.unwrap_or_default().to_owned();
+                Ok(Some(seen(message, folder)?))
             }
             Err(error) if error.kind() == GraphErrorKind::NotFound => Ok(None),
             Err(error) => Err(graph::error(error)),
@@ -212,7 +213,7 @@ impl OutlookSource {
         let Some(from) = graph::link(&self.client, cursor) else {
             return Ok(graph::reset());
         };
-        let page = match mail.messages_delta(&feed.id, from.as_ref()).await {
+        let page = match mail.message_heads_delta(&feed.id, from.as_ref()).await {
             Ok(page) => page,
             Err(error) => return graph::page_error(error),
         };
@@ -227,7 +228,7 @@ impl OutlookSource {
                     }
                 }
                 m365_graph::Change::Upserted(message) => {
-                    Change::Item(Box::new(seen(&message, &feed.id)?))
+                    Change::Item(Box::new(seen(message, feed.id.clone())?))
                 }
                 m365_graph::Change::Removed { id, .. } => Change::Removed { id, deleted: false },
             });
@@ -344,44 +345,36 @@ fn container(folder: &Entity<MailFolder>) -> SeenContainer {
 }
 
 /// A changed message may come with its changed members alone.
-fn is_partial(message: &Message) -> bool {
+fn is_partial(message: &MessageHead) -> bool {
     message.created_date_time.is_none() || message.change_key.is_none()
 }
 
-fn seen(message: &Entity<Message>, folder: &str) -> Result<SeenItem> {
-    let created = message.created_date_time.as_deref().unwrap_or_default();
-    let sender = message.from.as_ref().or(message.sender.as_ref());
-    let recipients = [
-        &message.to_recipients,
-        &message.cc_recipients,
-        &message.bcc_recipients,
-    ];
-    let content = graph::canonical(message, &[AROUND_CONTENT, IN_MIME]);
+fn seen(message: Entity<MessageHead>, folder: String) -> Result<SeenItem> {
+    let content = graph::canonical(&message, &[AROUND_CONTENT, IN_MIME]);
     let label = |name| message.member(name).unwrap_or_else(|| "null".to_owned());
     let labels = ["isRead", "flag", "categories"].map(label).join(",");
+    let content_key = change::content_key(&content, format!("[{labels}]").as_bytes());
+    let properties = graph::canonical(&message, &[IN_MIME]);
+    let message = message.into_view();
+    let created = message.created_date_time.as_deref().unwrap_or_default();
+    let mut recipients = message.to_recipients;
+    recipients.extend(message.cc_recipients);
+    recipients.extend(message.bcc_recipients);
     Ok(SeenItem {
-        id: message.id.clone(),
-        container: folder.to_owned(),
+        container: folder,
         created: graph::timestamp(created)?,
         kind: ItemKind::Message,
-        name: message.subject.clone().unwrap_or_default(),
-        sender: sender.and_then(Recipient::address).map(str::to_owned),
-        recipients: recipients
-            .into_iter()
-            .flatten()
-            .filter_map(Recipient::address)
-            .map(str::to_owned)
-            .collect(),
-        change_key: message.change_key.clone().unwrap_or_default(),
-        content_key: Some(change::content_key(
-            &content,
-            format!("[{labels}]").as_bytes(),
-        )),
+        sender: message.from.or(message.sender),
+        recipients,
+        content_key: Some(content_key),
         content_key_is_proof: false,
         size_bytes: None,
         modified: graph::optional_time(message.last_modified_date_time.as_deref()),
-        draft: message.is_draft(),
+        draft: message.is_draft == Some(true),
         skip: None,
-        properties: graph::canonical(message, &[IN_MIME]),
+        properties,
+        name: message.subject.unwrap_or_default(),
+        change_key: message.change_key.unwrap_or_default(),
+        id: message.id,
     })
 }

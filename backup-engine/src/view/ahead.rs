@@ -2,6 +2,7 @@
 //!
 //! It belongs to no state. A record counts only when its page is shown again with the same change
 //! key and is committed: what was deleted meanwhile is not shown again, and so is never kept.
+//! A commit does not write down again what is journalled ahead: it says which of that it takes.
 //! A checkpoint covers the journal up to it; what is ahead of it then is journalled once more.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use backup_store::catalog::{Item, ItemState};
 use backup_store::{PackId, Timestamp};
 
-use crate::journal::{Edit, Entry};
+use crate::error::Result;
+use crate::journal::{Edit, Entry, malformed};
 use crate::source::SeenItem;
 
 /// What came ahead, by feed.
@@ -17,15 +19,30 @@ use crate::source::SeenItem;
 pub(crate) struct Ahead(BTreeMap<String, OfFeed>);
 
 #[derive(Debug, Default)]
-struct OfFeed {
+pub(super) struct OfFeed {
     /// Records that an interrupted run, or a page that failed, left, by item.
     kept: BTreeMap<String, Edit>,
-    /// Those of them that the page under way has taken.
-    taken: Vec<Edit>,
-    /// What came for the page that is under way now.
+    /// Records that the page under way takes, journalled and among its edits.
+    taken: BTreeMap<String, Edit>,
+    /// What came for the page that is under way now, in its order; what is journalled, as taken.
     arrived: Vec<Edit>,
-    /// The packs that hold the content of both.
+    /// The packs that hold the content of all of them.
     packs: BTreeSet<PackId>,
+}
+
+impl OfFeed {
+    /// Returns what an edit of the page that is committed stands for.
+    ///
+    /// *Errors*: that of a journal from which something is missing.
+    pub(super) fn resolve<'e>(&'e self, edit: &'e Edit) -> Result<&'e Edit> {
+        match edit {
+            Edit::Ahead { id } => {
+                let found = self.taken.get(id).or_else(|| self.kept.get(id));
+                found.ok_or_else(malformed)
+            }
+            other => Ok(other),
+        }
+    }
 }
 
 impl Ahead {
@@ -40,29 +57,24 @@ impl Ahead {
         }
     }
 
-    /// Forgets a feed: a page of it was committed, or it is gone.
-    pub(super) fn end(&mut self, feed: &str) {
-        self.0.remove(feed);
+    /// Forgets a feed, of which a page was committed, or which is gone; returns what was ahead.
+    pub(super) fn end(&mut self, feed: &str) -> OfFeed {
+        self.0.remove(feed).unwrap_or_default()
     }
 
     /// Begins a page of a feed: what came for an earlier one that failed counts for it only where
     /// it is shown again as it was.
     pub(crate) fn begin_page(&mut self, feed: &str) {
         if let Some(feed) = self.0.get_mut(feed) {
-            for edit in feed.taken.drain(..).chain(feed.arrived.drain(..)) {
-                if is_kept(&edit)
-                    && let Edit::Put { item, .. } = &edit
-                {
-                    feed.kept.insert(item.key.id.clone(), edit);
-                }
-            }
+            feed.kept.append(&mut feed.taken);
+            feed.arrived.clear();
         }
     }
 
     /// Takes the record of an item that was kept, if it is of the very state that is shown.
     pub(crate) fn take_kept(&mut self, feed: &str, seen: &SeenItem) -> Option<Edit> {
         let feed = self.0.get_mut(feed)?;
-        let kept = feed.kept.remove(&seen.id)?;
+        let (id, kept) = feed.kept.remove_entry(&seen.id)?;
         let holds = |item: &Item| {
             item.change_key == seen.change_key
                 && item.key.container == seen.container
@@ -70,8 +82,10 @@ impl Ahead {
                 && !seen.draft
         };
         let holds = matches!(&kept, Edit::Put { item, .. } if holds(item));
-        holds.then(|| feed.taken.push(kept.clone()));
-        holds.then_some(kept)
+        holds.then(|| {
+            feed.taken.insert(id.clone(), kept);
+            Edit::Ahead { id }
+        })
     }
 
     /// Returns what is ahead of a checkpoint, as entries that outlive those which it covers: one
@@ -79,8 +93,12 @@ impl Ahead {
     pub(crate) fn entries(&self, at: Timestamp) -> Vec<Entry> {
         let mut entries = Vec::new();
         for (name, feed) in &self.0 {
-            let edits = feed.kept.values().chain(&feed.taken).chain(&feed.arrived);
-            let edits: Vec<Edit> = edits.filter(|edit| is_kept(edit)).cloned().collect();
+            let edits: Vec<Edit> = feed
+                .kept
+                .values()
+                .chain(feed.taken.values())
+                .cloned()
+                .collect();
             if !edits.is_empty() {
                 let mut entry = Entry::new(at);
                 entry.feed.clone_from(name);
@@ -97,9 +115,18 @@ impl Ahead {
     /// keeps it, if any of it is worth that; its packs are still to be added.
     pub(crate) fn arrived(&mut self, mut entry: Entry, edits: Vec<Edit>) -> Option<Entry> {
         entry.is_ahead = true;
-        entry.edits = edits.iter().filter(|edit| is_kept(edit)).cloned().collect();
         let feed = self.0.entry(entry.feed.clone()).or_default();
-        feed.arrived.extend(edits);
+        for edit in edits {
+            match &edit {
+                Edit::Put { item, .. } if is_kept(item) => {
+                    let id = item.key.id.clone();
+                    feed.arrived.push(Edit::Ahead { id: id.clone() });
+                    entry.edits.push(edit.clone());
+                    feed.taken.insert(id, edit);
+                }
+                _ => feed.arrived.push(edit),
+            }
+        }
         (!entry.edits.is_empty()).then_some(entry)
     }
 
@@ -124,8 +151,8 @@ impl Ahead {
 }
 
 /// A draft may change under the same key, and what could not be stored is asked for again.
-fn is_kept(edit: &Edit) -> bool {
-    matches!(edit, Edit::Put { item, .. } if item.state == ItemState::Stored && !item.draft)
+fn is_kept(item: &Item) -> bool {
+    item.state == ItemState::Stored && !item.draft
 }
 
 #[cfg(test)]
@@ -160,16 +187,15 @@ mod tests {
 
     #[test]
     fn a_draft_and_what_was_not_stored_are_not_kept() {
-        assert!(is_kept(&put(item("a", "1", "k"))));
+        assert!(is_kept(&item("a", "1", "k")));
         let mut draft = item("a", "1", "k");
         draft.draft = true;
-        assert!(!is_kept(&put(draft)));
+        assert!(!is_kept(&draft));
         let mut skipped = item("a", "1", "k");
         skipped.state = ItemState::Skipped {
             reason: "none".into(),
         };
-        assert!(!is_kept(&put(skipped)));
-        assert!(!is_kept(&Edit::Delete { id: "1".into() }));
+        assert!(!is_kept(&skipped));
     }
 
     #[test]

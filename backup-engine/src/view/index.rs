@@ -5,21 +5,26 @@ use std::collections::HashMap;
 use backup_store::Timestamp;
 use backup_store::catalog::ItemKey;
 
-use crate::tally::IdHash;
+use crate::tally::{IdHash, IdMap};
 
 /// Maps ids to keys. Feeds speak of removed items by id alone; the tree is ordered by key.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     containers: Vec<String>,
     numbers: HashMap<String, u32>,
-    places: HashMap<IdHash, (u32, i64)>,
+    places: IdMap<(u32, i64)>,
 }
 
 impl Index {
     pub(super) fn insert(&mut self, key: &ItemKey) {
+        self.insert_as(IdHash::of(&key.id), key);
+    }
+
+    /// Does the same where the hash of the id is known.
+    pub(super) fn insert_as(&mut self, id: IdHash, key: &ItemKey) {
         let number = self.number(&key.container);
         let place = (number, key.created.as_millis());
-        self.places.insert(IdHash::of(&key.id), place);
+        self.places.insert(id, place);
     }
 
     pub(super) fn remove(&mut self, id: &str) {
@@ -32,7 +37,12 @@ impl Index {
 
     /// Returns the key of the item with this id.
     pub(super) fn key(&self, id: &str) -> Option<ItemKey> {
-        let (number, created) = self.places.get(&IdHash::of(id))?;
+        self.key_of(IdHash::of(id), id)
+    }
+
+    /// Does the same where the hash of the id is known.
+    pub(super) fn key_of(&self, hash: IdHash, id: &str) -> Option<ItemKey> {
+        let (number, created) = self.places.get(&hash)?;
         let container = self.containers.get(*number as usize)?;
         Some(ItemKey {
             container: container.clone(),

@@ -130,7 +130,7 @@ impl View {
                 self.put_container(container);
             }
             Edit::SameContainer { id } => self.shadow_container(feed, id),
-            Edit::Keep { .. } | Edit::ContainerGone { .. } => {
+            Edit::Keep { .. } | Edit::ContainerGone { .. } | Edit::Ahead { .. } => {
                 Box::pin(self.apply_edit(number, edit)).await?;
             }
         }
@@ -164,13 +164,14 @@ impl View {
         let mut scan = trees.scan(&shadow.root, ..);
         while let Some((key, record)) = scan.next().await? {
             let item = Item::decode(&key, &record)?;
+            let hash = IdHash::of(&item.key.id);
             if self.item(&item.key.id).await?.as_ref() == Some(&item) {
-                self.shown(number, &item.key.id);
+                self.shown(number, hash);
                 self.clear_unsettled(&item.key.id).await?;
             } else {
                 let note = self.shadow_notes.remove(&item.key).flatten();
                 let note = note.or_else(|| quarantine_note(&item, entry.at));
-                self.put(number, &item, note.as_ref()).await?;
+                self.put(number, hash, &item, note.as_ref()).await?;
             }
         }
         for id in self.ids_in(scope).await? {

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use serde::Serializer;
 use serde_json::Value;
 
-use crate::json::Json;
+use crate::json::{Listed, write_text};
 
 /// An object as text.
 #[derive(Clone)]
@@ -26,28 +26,32 @@ struct Place {
     start: usize,
     colon: usize,
     end: usize,
+    /// Whether the name has no escapes.
+    is_bare: bool,
 }
 
 impl Written {
-    /// Writes an object; nothing else has members.
-    pub(super) fn new(object: &Json<'_>) -> Option<Self> {
-        let Json::Object(members) = object else {
-            return None;
-        };
+    /// Writes an object of a page.
+    pub(super) fn new(object: &Listed<'_, '_>) -> Option<Self> {
         let mut text = Vec::with_capacity(USUAL_BYTES);
-        let mut places = Vec::with_capacity(members.len());
-        for (name, value) in members {
+        let mut places = Vec::with_capacity(object.members().len());
+        for (name, value) in object.members() {
             text.push(if places.is_empty() { b'{' } else { b',' });
             let start = text.len();
-            serde_json::to_writer(&mut text, name).ok()?;
+            write_text(name, &mut text).ok()?;
             let colon = text.len();
             text.push(b':');
-            serde_json::to_writer(&mut text, value).ok()?;
-            let end = text.len();
-            places.push(Place { start, colon, end });
+            value.write(&mut text).ok()?;
+            places.push(Place {
+                start,
+                colon,
+                end: text.len(),
+                is_bare: matches!(name, Cow::Borrowed(_)),
+            });
         }
         text.extend_from_slice(if places.is_empty() { b"{}" } else { b"}" });
         Some(Self {
+            // Of texts, and of what stands between them.
             text: String::from_utf8(text).ok()?,
             members: places,
             value: OnceLock::new(),
@@ -86,14 +90,16 @@ impl Written {
 
     /// Returns the value of a member.
     pub(super) fn member(&self, name: &str) -> Option<&str> {
-        let mut members = self.members.iter();
-        let place = members.find(|place| self.name(**place) == name)?;
+        let place = self
+            .members
+            .binary_search_by(|place| self.name(*place).as_ref().cmp(name));
+        let place = place.ok().and_then(|place| self.members.get(place))?;
         Some(&self.text[place.colon + 1..place.end])
     }
 
     fn name(&self, place: Place) -> Cow<'_, str> {
         let bare = &self.text[place.start + 1..place.colon - 1];
-        if bare.contains('\\')
+        if !place.is_bare
             && let Ok(name) = serde_json::from_str(&self.text[place.start..place.colon])
         {
             return Cow::Owned(name);
