@@ -53,7 +53,11 @@ pub(crate) fn decide(known: Option<&Item>, seen: &SeenItem) -> Decision {
 /// Joins a key of what shapes the content and a key of what only labels it.
 pub(crate) fn content_key(content: &[u8], labels: &[u8]) -> String {
     let (content, labels) = (blake3::hash(content), blake3::hash(labels));
-    format!("{}{LABELS}{}", content.to_hex(), labels.to_hex())
+    let mut key = String::with_capacity(2 * 64 + LABELS.len_utf8());
+    key.push_str(&content.to_hex());
+    key.push(LABELS);
+    key.push_str(&labels.to_hex());
+    key
 }
 
 fn parts(key: &str) -> (&str, Option<&str>) {

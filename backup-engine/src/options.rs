@@ -76,7 +76,7 @@ impl Default for BackupOptions {
             checkpoint_bytes: 1 << 30,
             checkpoint_items: 20_000,
             keep_after: Duration::from_secs(5),
-            keep_items: 64,
+            keep_items: 96,
             cursor_age_max: Duration::from_secs(7 * 24 * 3600),
             sync_check: SyncCheck::Off,
             proofs_max: 20,

@@ -1,6 +1,8 @@
 //! Ids: fixed-size names of stores, packs, leases, snapshots, runs and chunks.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -176,6 +178,31 @@ fn hex_digit(digit: u8) -> Option<u8> {
         b'a'..=b'f' => Some(digit - b'a' + 10),
         b'A'..=b'F' => Some(digit - b'A' + 10),
         _ => None,
+    }
+}
+
+/// A map by ids that are keyed hashes already: whoever could choose them has the key.
+pub(crate) type ChunkMap<T> = HashMap<ChunkId, T, BuildHasherDefault<HashedAlready>>;
+/// A set of them.
+pub(crate) type ChunkSet = HashSet<ChunkId, BuildHasherDefault<HashedAlready>>;
+
+/// Takes the first bytes of what is hashed for its hash.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct HashedAlready(u64);
+
+impl Hasher for HashedAlready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {
+        // How many bytes follow is the same for all.
     }
 }
 

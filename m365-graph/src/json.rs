@@ -121,6 +121,7 @@ impl<'de> Deserialize<'de> for Json<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Any {
             puts_in_order: true,
+            members: 0,
         })
     }
 }
@@ -128,6 +129,8 @@ impl<'de> Deserialize<'de> for Json<'de> {
 /// Reads anything; members that stand within something else are always put in order.
 struct Any {
     puts_in_order: bool,
+    /// How many members are likely.
+    members: usize,
 }
 
 impl<'de> Visitor<'de> for Any {
@@ -178,7 +181,7 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
+        let mut members = Vec::with_capacity(self.members);
         while let Some(name) = access.next_key_seed(Name)? {
             members.push((name, access.next_value()?));
         }
@@ -208,7 +211,9 @@ impl<'de, F: FnMut(Option<Vec<Member<'de>>>)> Visitor<'de> for EachObject<F> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut access: A) -> Result<(), A::Error> {
-        while let Some(members) = access.next_element_seed(Members)? {
+        let mut likely = 0;
+        while let Some(members) = access.next_element_seed(Members { likely })? {
+            likely = members.as_ref().map_or(0, Vec::len);
             (self.0)(members);
         }
         Ok(())
@@ -216,7 +221,10 @@ impl<'de, F: FnMut(Option<Vec<Member<'de>>>)> Visitor<'de> for EachObject<F> {
 }
 
 /// Reads the members of an object as they come; nothing of anything else.
-struct Members;
+struct Members {
+    /// How many are likely: as many as the one before had.
+    likely: usize,
+}
 
 impl<'de> DeserializeSeed<'de> for Members {
     type Value = Option<Vec<Member<'de>>>;
@@ -225,6 +233,7 @@ impl<'de> DeserializeSeed<'de> for Members {
         Ok(
             match deserializer.deserialize_any(Any {
                 puts_in_order: false,
+                members: self.likely,
             })? {
                 Json::Object(members) => Some(members),
                 _ => None,

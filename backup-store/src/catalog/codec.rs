@@ -13,8 +13,9 @@ const NOTE: u8 = b'N';
 /// The one version of these records so far.
 const VERSION: u8 = 1;
 
-/// How long the record of an item usually is, but for its name.
-const USUAL_ITEM_BYTES: usize = 500;
+/// How long a record of an item usually is, but for its texts and forms; and one form of it.
+const USUAL_ITEM_BYTES: usize = 48;
+const USUAL_FORM_BYTES: usize = 96;
 
 const STORED: u8 = 0;
 const SKIPPED: u8 = 1;
@@ -93,7 +94,7 @@ impl ItemKey {
     /// *Shape*: container id, each zero byte followed by 0xff, ended by two zero bytes · time as
     /// eight bytes, highest first, sign bit flipped · item id to the end.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = container_prefix(&self.container);
+        let mut bytes = container_prefix(&self.container, 8 + self.id.len());
         let ordered = self.created.as_millis().cast_unsigned() ^ (1 << 63);
         bytes.extend_from_slice(&ordered.to_be_bytes());
         bytes.extend_from_slice(self.id.as_bytes());
@@ -131,7 +132,7 @@ impl ItemKey {
 
     /// Returns the range of encoded keys that lie in a container.
     pub fn container_range(container: &str) -> std::ops::Range<Vec<u8>> {
-        let start = container_prefix(container);
+        let start = container_prefix(container, 0);
         let mut end = start.clone();
         if let Some(last) = end.last_mut() {
             *last = 1;
@@ -140,8 +141,9 @@ impl ItemKey {
     }
 }
 
-fn container_prefix(container: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(container.len() + 256);
+fn container_prefix(container: &str, room: usize) -> Vec<u8> {
+    // Many are kept for a while: no more room than they need.
+    let mut bytes = Vec::with_capacity(container.len() + 2 + room);
     for (place, part) in container.split('\0').enumerate() {
         if place > 0 {
             bytes.extend_from_slice(&[0, 0xff]);
@@ -156,7 +158,7 @@ impl Item {
     /// Encodes the record that the item tree holds under [`key`](Self::key), without the key.
     pub fn encode(&self) -> Vec<u8> {
         let mut encoder = begin(ITEM, VERSION);
-        encoder.reserve(USUAL_ITEM_BYTES + self.name.len());
+        encoder.reserve(self.usual_bytes());
         encoder.text(self.kind.as_str());
         encoder.text(&self.name);
         encoder.option(self.sender.as_deref(), Encoder::text);
@@ -216,6 +218,17 @@ impl Item {
         };
         decoder.finish()?;
         Ok(item)
+    }
+}
+
+impl Item {
+    /// Returns about how long the record is, so that room for it is made once.
+    fn usual_bytes(&self) -> usize {
+        let people: usize = self.recipients.iter().map(|each| each.len() + 1).sum();
+        let texts = [self.sender.as_deref(), self.content_key.as_deref()];
+        let texts: usize = texts.into_iter().flatten().map(|text| text.len() + 2).sum();
+        let forms = USUAL_FORM_BYTES * self.representations.len();
+        USUAL_ITEM_BYTES + self.name.len() + self.change_key.len() + people + texts + forms
     }
 }
 

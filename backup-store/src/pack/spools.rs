@@ -15,7 +15,7 @@ use super::{Block, PackKind};
 use crate::disk::Disk;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, LeaseId, PackId, SegmentId};
+use crate::id::{ChunkId, ChunkMap, LeaseId, PackId, SegmentId};
 use crate::index::object::{self, SegmentSpool};
 use crate::keys::Keys;
 use crate::mutant::{Mutant, mutated};
@@ -43,7 +43,7 @@ struct State {
     uploaded: Vec<Arc<OpenPack>>,
     /// All of the above.
     packs: HashMap<PackId, Arc<OpenPack>>,
-    chunks: HashMap<ChunkId, (PackId, u32)>,
+    chunks: ChunkMap<(PackId, u32)>,
     /// The writer has ended: nothing is taken any more.
     ended: bool,
 }

@@ -15,7 +15,7 @@ use super::upload::Waiting;
 use super::{Writer, offload};
 use crate::content::{ContentClass, ContentRef};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ChunkId, ContentHash, PackId};
+use crate::id::{ChunkId, ChunkSet, ContentHash, PackId};
 use crate::pack::spools::CLOSE_AFTER;
 use crate::pack::{Block, PackKind};
 use crate::store::HASHED_INLINE;
@@ -60,7 +60,7 @@ type Sealing = Pin<Box<dyn Future<Output = Result<PackId>> + Send>>;
 struct State {
     open: BTreeMap<ContentClass, Block>,
     /// Chunks in open blocks and in blocks being sealed.
-    pending: HashSet<ChunkId>,
+    pending: ChunkSet,
     sealing: VecDeque<(Sealing, Vec<ChunkId>)>,
     packs: HashSet<PackId>,
     /// The packs of the commit before: a page whose content was put while that commit ran may
