@@ -4,6 +4,7 @@
 //! here is the state changed. Feeds are read page by page; a page is committed before the next one
 //! of its feed is asked for.
 
+mod passes;
 mod remaining;
 mod settle;
 mod sync;
@@ -19,6 +20,7 @@ use futures_util::stream::SelectAll;
 use m365_auth::Class;
 use tokio::time::Instant;
 
+use passes::Seen;
 use remaining::Remaining;
 
 use crate::claims::{Claims, Hold, Verdict};
@@ -70,6 +72,8 @@ pub(crate) struct ResourceRun<'a> {
     since_checkpoint: Instant,
     started: Timestamp,
     interrupted: bool,
+    /// What the present pass has shown.
+    seen: Seen,
     /// What is still to come, as far as is known.
     remaining: Remaining,
     /// What the synchronization check has found, if there was one.
@@ -103,6 +107,7 @@ impl<'a> ResourceRun<'a> {
             since_checkpoint: Instant::now(),
             started: context.environment.now(),
             interrupted: false,
+            seen: Seen::default(),
             remaining: Remaining::default(),
             drift: None,
         }
@@ -124,31 +129,6 @@ impl<'a> ResourceRun<'a> {
         self.reader.gate.set_class(Class::Verification);
         self.synchronize().await?;
         self.finish().await
-    }
-
-    /// Reads feeds until nothing is open, or the passes are used up.
-    async fn read_passes(&mut self, mut feeds: Vec<Feed>) -> Result<()> {
-        for pass in 1..=PASSES_MAX {
-            self.read_feeds(feeds).await?;
-            if self.stopped() {
-                break;
-            }
-            if pass == 1 {
-                self.retry_quarantined().await?;
-            }
-            feeds = self.settle(pass == PASSES_MAX).await?;
-            if feeds.is_empty() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads everything from where its cursors stand.
-    async fn read_to_rest(&mut self) -> Result<()> {
-        self.read_hierarchy().await?;
-        let feeds = self.feeds(FeedKind::Delta);
-        self.read_passes(feeds).await
     }
 
     fn stopped(&mut self) -> bool {
@@ -248,6 +228,7 @@ impl<'a> ResourceRun<'a> {
             next @ (Next::More(_) | Next::End(_)) => {
                 let ended = matches!(next, Next::End(_));
                 self.take_stock(&feed, &page.changes, ended);
+                self.take_note(&feed, &page.changes, ended);
                 let now = self.context.environment.now();
                 let into = self.gather();
                 let work = page::plan(&mut self.view, &feed, page.changes, &into, now).await?;
@@ -548,10 +529,7 @@ impl<'a> ResourceRun<'a> {
                 .map(|cursor| cursor.feed.clone())
                 .collect::<Vec<_>>()
         };
-        let settled = matches!(
-            snapshot.outcome,
-            Outcome::Complete | Outcome::CompleteWithQuarantine
-        );
+        let settled = is_settled(snapshot.outcome);
         let age = snapshot
             .finished
             .as_millis()
@@ -621,10 +599,13 @@ fn what_came(
 
 /// How many feeds are read side by side the first time.
 const FEEDS_AT_FIRST: usize = 2;
-/// What is not settled after so many passes is kept as it was, and noted.
-const PASSES_MAX: u32 = 3;
 /// A feed that is reset more often than this in one run fails.
 const RESETS_MAX: u32 = 3;
+
+/// Tells whether every feed was read to its end.
+fn is_settled(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Complete | Outcome::CompleteWithQuarantine)
+}
 
 fn to_catalog(outcome: ResourceOutcome) -> Outcome {
     match outcome {

@@ -79,7 +79,16 @@ pub async fn judge(
                 return Err(torn("it is not what it was".to_owned()));
             }
             Some(_) => {}
-            None => compare(snapshot, &held, &world.traffic.history, interval).map_err(torn)?,
+            None => {
+                compare(snapshot, &held, &world.traffic.history, interval).map_err(torn)?;
+                let parent = entries.iter().find(|one| Some(one.id) == snapshot.parent);
+                let roots = parent.map(|one| (one.snapshot.containers, one.snapshot.items));
+                let parent = read.iter().find(|(known, _)| Some(*known) == roots);
+                if let Some((_, parent)) = parent {
+                    let history = &world.traffic.history[..=*interval.end()];
+                    inherits(snapshot, &held, parent, history).map_err(torn)?;
+                }
+            }
         }
         verdict.snapshots += 1;
         verdict.contents += held.items.len() as u64;
@@ -256,6 +265,25 @@ fn compare(
             let name = states.first().map(|state| &state[*id].name);
             Err(format!("item {name:?} is missing"))
         }
+        None => Ok(()),
+    }
+}
+
+/// Compares a snapshot, a checkpoint too, with its parent: what that held, and what was there all
+/// the time, must be here.
+fn inherits(
+    snapshot: &Snapshot,
+    held: &Held,
+    parent: &Held,
+    history: &[Arc<Truth>],
+) -> Result<(), String> {
+    let id = &snapshot.resource.id;
+    let states = || history.iter().filter_map(|truth| truth.resources.get(id));
+    let lost = parent.items.iter().find(|(item, _)| {
+        !held.items.contains_key(*item) && states().all(|state| state.contains_key(*item))
+    });
+    match lost {
+        Some((_, (item, _))) => Err(format!("item {} of its parent is missing", item.name)),
         None => Ok(()),
     }
 }

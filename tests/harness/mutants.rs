@@ -54,7 +54,7 @@ pub fn all() -> Vec<(Mutant, Trap)> {
         ),
         (
             Engine(OfEngine::DeletionByAbsence),
-            Trap::Points(Scenario::Shuffled),
+            Trap::Points(Scenario::MovingReset),
         ),
         (Engine(OfEngine::ItemDropped), Trap::Points(Scenario::First)),
         (Store(OfStore::SyncLeftOut), Trap::Points(Scenario::First)),

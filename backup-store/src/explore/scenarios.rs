@@ -164,10 +164,7 @@ fn scenarios(large: bool) -> Vec<Scenario> {
         Scenario {
             name: "two writers, two pruners, two rounds",
             world: old_store(),
-            writers: vec![
-                brief(script(B, false, more, 1)),
-                brief(script(A, true, more, 1)),
-            ],
+            writers: vec![brief(script(B, false, 0, 1)), brief(script(A, true, 0, 1))],
             pruners: vec![vec![first.clone()], vec![idle.clone()]],
             crashes: more,
             lates: more,
