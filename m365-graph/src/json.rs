@@ -310,6 +310,7 @@ impl Json<'_> {
 }
 
 /// Writes a text that was read from text.
+#[allow(clippy::ptr_arg, reason = "whether it is borrowed says something")]
 pub(crate) fn write_text(text: &Cow<'_, str>, out: &mut Vec<u8>) -> serde_json::Result<()> {
     match text {
         // What could be borrowed had no escapes, and needs none.
