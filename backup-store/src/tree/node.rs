@@ -214,7 +214,8 @@ fn take_record(decoder: &mut Decoder<'_>, node: &Bytes, level: u8) -> Result<Rec
             }
             OUTLINE => {
                 let length = decoder.varint()?;
-                if is_inline(key.len(), length) || length > VALUE_MAX_BYTES as u64 {
+                // The limit first: what comes of longer ones is no length any more.
+                if length > VALUE_MAX_BYTES as u64 || is_inline(key.len(), length) {
                     return Err(decoder.malformed("names a chunk for a value of wrong length"));
                 }
                 let id = ChunkId::from_bytes(decoder.array()?);
@@ -296,6 +297,23 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
             check_decoding(bytes.into())?;
+        }
+    }
+
+    #[test]
+    fn a_value_that_claims_to_be_as_long_as_can_be_said_is_refused() {
+        for length in [VALUE_MAX_BYTES as u64 + 1, u64::MAX - 1, u64::MAX] {
+            let record = Record {
+                key: Bytes::from_static(b"key"),
+                payload: Payload::Outline {
+                    id: ChunkId::from_bytes([7; 32]),
+                    length,
+                },
+            };
+            let mut encoder = begin(0);
+            record.put(&mut encoder);
+            let refused = Node::decode(&encoder.finish().into()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Damaged);
         }
     }
 
