@@ -23,13 +23,13 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backup_store::catalog::{
     Item, ItemKey, ItemKind, ItemState, Resource, ResourceId, ResourceKind, Service, Snapshot,
     Totals,
 };
-use backup_store::internals::{may_hold, places, put_synthetic, segments, synthetic_id};
 use backup_store::tree::{
     BoundaryKey, Builder, Differences, Edit, NodeSource, NodeStore, Scan, apply, get,
 };
@@ -42,16 +42,14 @@ use tokio::time::Instant;
 
 #[path = "scale/files.rs"]
 mod files;
+#[path = "scale/index.rs"]
+mod index;
 #[path = "scale/prune.rs"]
 mod prune;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Chunks that one flush of a first backup indexes.
-const FLUSH_CHUNKS: u64 = 40_000;
 const LOOKUPS: u64 = 20_000;
-/// Chunks that are looked up together.
-const AT_ONCE: usize = 50;
 
 fn main() -> Outcome<()> {
     // The system's allocator keeps what was freed, thread by thread: few threads, little memory.
@@ -74,7 +72,11 @@ async fn run(arguments: Vec<String>) -> Outcome<()> {
     let temporary = tempfile::tempdir()?;
     let directory = kept.unwrap_or_else(|| temporary.path().to_owned());
     match what.as_str() {
-        "index" => index(count, &directory).await,
+        "index" => index::index(count, &directory).await,
+        "look-up" => {
+            let cache = arguments.next().unwrap_or_else(|| "cache".to_owned());
+            index::look_up_in(count, &directory, &cache).await
+        }
         "tree" => tree(count, &directory).await,
         "prune" => prune::prune(count, &directory).await,
         "prune-built" => prune::prune_built(&directory).await,
@@ -107,6 +109,16 @@ async fn writer(store: &Store, directory: &Path) -> Outcome<Writer> {
         adopts: Vec::new(),
     };
     Ok(store.begin(options).await?)
+}
+
+/// Does a part in a process of its own, so that its memory is its own.
+fn alone(part: &str, count: u64, directory: &Path, more: Option<&str>) -> Outcome<()> {
+    let mut process = Command::new(std::env::current_exe()?);
+    process.args([part, &count.to_string()]).arg(directory);
+    match process.args(more).status()?.success() {
+        true => Ok(()),
+        false => Err(format!("{part} failed").into()),
+    }
 }
 
 /// A snapshot of a resource with these items.
@@ -162,105 +174,6 @@ fn memory() -> String {
         (Some(peak), Some(now)) => format!("memory {now} MiB, peak {peak} MiB"),
         _ => "memory: this system does not say".to_owned(),
     }
-}
-
-async fn index(chunks: u64, directory: &Path) -> Outcome<()> {
-    // A segment entry, the same in the cache, and one merge more of both.
-    let need = chunks * (56 + 54) + (chunks / 40).max(2 << 20) * 220;
-    println!(
-        "index of {chunks} chunks: needs about {} MiB in {}",
-        need >> 20,
-        directory.display()
-    );
-    let (store, backend, options) = create(directory).await?;
-    let writer = writer(&store, directory).await?;
-    let began = Instant::now();
-    let (mut at, mut written, mut most) = (0, 0, 0);
-    let mut asked = 0u64;
-    while at < chunks {
-        let to = (at + FLUSH_CHUNKS).min(chunks);
-        // As a first backup does: is this chunk new? Where the filters in memory cannot tell, it is
-        // looked up, which brings those back that a merge let go of.
-        for from in (at..to).step_by(AT_ONCE) {
-            let ids: Vec<ChunkId> = (from..to.min(from + AT_ONCE as u64))
-                .map(synthetic_id)
-                .filter(|id| may_hold(&store, id))
-                .collect();
-            asked += ids.len() as u64;
-            if places(&store, &ids).await?.iter().any(|found| *found > 0) {
-                return Err("a chunk is found before it is written".into());
-            }
-        }
-        written += put_synthetic(&writer, at..to).await?;
-        most = most.max(segments(&store).0);
-        at = to;
-        if at % (FLUSH_CHUNKS * 25) == 0 {
-            println!("{at} chunks, {} segments, {}", segments(&store).0, memory());
-        }
-    }
-    let (count, entries) = segments(&store);
-    let live: u64 = backend_bytes(&store).await?;
-    println!(
-        "built in {:.1} s: {count} segments (at most {most}), {entries} entries, {:.1} bytes each, \
-         write amplification {:.2}, {asked} new chunks needed a look beyond the filters; {}",
-        began.elapsed().as_secs_f64(),
-        live as f64 / entries as f64,
-        written as f64 / live as f64,
-        memory(),
-    );
-    drop(writer);
-    drop(store);
-    for (name, options) in [
-        (
-            "cold",
-            StoreOptions {
-                cache_dir: Some(directory.join("other-cache")),
-                ..options.clone()
-            },
-        ),
-        ("cached", options),
-    ] {
-        let began = Instant::now();
-        let store = Store::open(backend.clone(), &passphrase(), options).await?;
-        println!(
-            "{name}: opened in {:.2} s; {}",
-            began.elapsed().as_secs_f64(),
-            memory()
-        );
-        look_up(&store, chunks).await?;
-    }
-    Ok(())
-}
-
-async fn backend_bytes(store: &Store) -> Outcome<u64> {
-    let listed = store.backend().list("segments/").await?;
-    Ok(listed.iter().map(|info| info.size).sum())
-}
-
-async fn look_up(store: &Store, chunks: u64) -> Outcome<()> {
-    let step = (chunks / LOOKUPS).max(1) | 1;
-    for (what, base) in [("present", 0), ("absent", chunks * 10)] {
-        for round in ["first", "again"] {
-            let ids: Vec<ChunkId> = (0..LOOKUPS)
-                .map(|number| synthetic_id(base + number * step % chunks))
-                .collect();
-            let began = Instant::now();
-            let mut found = 0;
-            for ids in ids.chunks(AT_ONCE) {
-                let some: Vec<usize> = places(store, ids).await?;
-                found += some.iter().filter(|places| **places > 0).count();
-            }
-            let each = began.elapsed().as_secs_f64() * 1e6 / LOOKUPS as f64;
-            println!(
-                "  {what}, {round}: {each:.1} µs a lookup, {found} found; {}",
-                memory()
-            );
-            if (found as u64 == LOOKUPS) != (base == 0) || (found > 0) != (base == 0) {
-                return Err("a lookup is wrong".into());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Nodes in one file, so that what is in memory is the tree's own.

@@ -1,7 +1,6 @@
 //! A prune of a store with many chunks, whose packs hold nothing but their headers.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use backup_store::catalog::{Representation, RepresentationKind, ResourceId, Snapshot};
@@ -9,7 +8,7 @@ use backup_store::internals::{put_synthetic_packs, segments, synthetic_content};
 use backup_store::{LocalBackend, PruneOptions, PruneOutcome, Store, StoreOptions, Writer};
 use tokio::time::Instant;
 
-use super::{Outcome, create, item_of, memory, passphrase, snapshot, writer};
+use super::{Outcome, alone, create, item_of, memory, passphrase, snapshot, writer};
 
 /// Chunks that one flush of a first backup indexes.
 const FLUSH_CHUNKS: u64 = 40_000;
@@ -46,15 +45,7 @@ pub(crate) async fn prune(chunks: u64, directory: &Path) -> Outcome<()> {
         segments(&store).0,
         memory()
     );
-    // In a process of its own, so that its memory is that of the prune.
-    let mut pruning = Command::new(std::env::current_exe()?);
-    let pruning = pruning
-        .args(["prune-built", &chunks.to_string()])
-        .arg(directory);
-    match pruning.status()?.success() {
-        true => Ok(()),
-        false => Err("the prune failed".into()),
-    }
+    alone("prune-built", chunks, directory, None)
 }
 
 /// Prunes what was built.
