@@ -152,6 +152,7 @@ impl Place {
         mail.folder("inbox").await.unwrap();
         mail.child_folders("msgfolderroot", None).await.unwrap();
         mail.messages_delta("inbox", None).await.unwrap();
+        mail.message_heads_delta("inbox", None).await.unwrap();
         let page = mail.messages_page("inbox", None, None).await.unwrap();
         for value in [None, Some("x")] {
             let marked = mail.marked_messages_page("inbox", MARK, value, None);
@@ -160,6 +161,7 @@ impl Place {
         let message = &page.items[0];
         mail.message(&message.id).await.unwrap();
         mail.message_as_listed(&message.id).await.unwrap();
+        mail.message_head(&message.id).await.unwrap();
         mail.mime(&message.id).await.unwrap();
         mail.message("nothing").await.unwrap_err();
     }
