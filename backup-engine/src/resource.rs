@@ -20,7 +20,6 @@ use futures_util::stream::SelectAll;
 use m365_auth::Class;
 use tokio::time::Instant;
 
-use passes::Seen;
 use remaining::Remaining;
 
 use crate::claims::{Claims, Hold, Verdict};
@@ -72,8 +71,8 @@ pub(crate) struct ResourceRun<'a> {
     since_checkpoint: Instant,
     started: Timestamp,
     interrupted: bool,
-    /// What the present pass has shown.
-    seen: Seen,
+    /// How many changes the present pass has shown.
+    changes: usize,
     /// What is still to come, as far as is known.
     remaining: Remaining,
     /// What the synchronization check has found, if there was one.
@@ -107,7 +106,7 @@ impl<'a> ResourceRun<'a> {
             since_checkpoint: Instant::now(),
             started: context.environment.now(),
             interrupted: false,
-            seen: Seen::default(),
+            changes: 0,
             remaining: Remaining::default(),
             drift: None,
         }
@@ -228,7 +227,7 @@ impl<'a> ResourceRun<'a> {
             next @ (Next::More(_) | Next::End(_)) => {
                 let ended = matches!(next, Next::End(_));
                 self.take_stock(&feed, &page.changes, ended);
-                self.take_note(&feed, &page.changes, ended);
+                self.changes += page.changes.len();
                 let now = self.context.environment.now();
                 let into = self.gather();
                 let work = page::plan(&mut self.view, &feed, page.changes, &into, now).await?;
