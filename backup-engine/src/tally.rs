@@ -21,7 +21,8 @@ impl Hash for IdHash {
     }
 }
 
-/// Hashes what is a hash already: whoever could choose it would have broken BLAKE3.
+/// Takes the first bytes of a hash for its hash. No key is in it: a service that chose ids whose hashes
+/// begin alike would slow its own backup down, and nothing else.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct HashedAlready(u64);
 
