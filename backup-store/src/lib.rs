@@ -27,6 +27,8 @@ mod index;
 #[doc(hidden)]
 pub mod internals;
 mod keys;
+#[doc(hidden)]
+pub mod local_database;
 mod mutant;
 mod nonces;
 mod offload;

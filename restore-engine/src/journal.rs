@@ -12,8 +12,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backup_store::Store;
-use rusqlite::{Connection, OptionalExtension, params};
+use backup_store::{Store, local_database};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -112,28 +112,30 @@ impl RestoreJournal {
         in_background(store, open).await
     }
 
-    fn with_connection(connection: Connection, store: Store) -> Result<Self> {
-        connection.busy_timeout(BUSY_MAX).map_err(sql)?;
+    fn with_connection(mut connection: Connection, store: Store) -> Result<Self> {
+        local_database::share(&connection, BUSY_MAX).map_err(sql)?;
         // Synchronous NORMAL with a write-ahead log survives the end of this process at any moment.
         // A power failure may lose the last rows; the destination is then asked instead.
         connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .map_err(sql)?;
-        connection
             .pragma_update(None, "synchronous", "NORMAL")
             .map_err(sql)?;
-        let form: i64 = connection
+        // Of two restores that begin at once, one makes the tables and the key, the other finds them.
+        let immediate = TransactionBehavior::Immediate;
+        let made = connection
+            .transaction_with_behavior(immediate)
+            .map_err(sql)?;
+        let form: i64 = made
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(sql)?;
         if form != 0 && form != FORM {
             let cause = format!("restore journal: form {form} is not known here");
             return Err(Error::new(ErrorKind::Journal, cause));
         }
-        connection.execute_batch(SCHEMA).map_err(sql)?;
-        connection
-            .pragma_update(None, "user_version", FORM)
+        made.execute_batch(SCHEMA).map_err(sql)?;
+        made.pragma_update(None, "user_version", FORM)
             .map_err(sql)?;
-        let name_key = name_key(&connection, &store)?;
+        let name_key = name_key(&made, &store)?;
+        made.commit().map_err(sql)?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
             store,
@@ -321,4 +323,30 @@ async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     backup_store::offload(store.offload().as_ref(), work).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use backup_store::{CreateOptions, KdfParams, MemoryBackend, Passphrase, StoreOptions};
+    use futures_util::future::try_join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn restores_that_begin_at_once_share_a_journal() {
+        let mut create = CreateOptions::default();
+        create.kdf = KdfParams::minimum();
+        let passphrase = Passphrase::new("only for tests");
+        let (backend, options) = (Arc::new(MemoryBackend::new()), StoreOptions::default());
+        let store = Store::create(backend, &passphrase, create, options);
+        let store = store.await.unwrap();
+        for round in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let opened = (0..8).map(|_| RestoreJournal::open(folder.path(), &store));
+            let opened = try_join_all(opened).await;
+            let opened = opened.unwrap_or_else(|cause| panic!("round {round}: {cause:?}"));
+            let key = opened[0].name_key;
+            assert!(opened.iter().all(|journal| journal.name_key == key));
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backup_store::catalog::ResourceId;
-use backup_store::{Environment, Offload, RunId, StoreId, offload};
+use backup_store::{Environment, Offload, RunId, StoreId, local_database, offload};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{
@@ -110,8 +110,7 @@ fn connect(path: &Path) -> Result<Connection> {
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_MAX)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    local_database::share(&connection, BUSY_MAX)?;
     let made = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     made.execute_batch(SCHEMA)?;
     made.commit()?;

@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::StoreId;
@@ -63,7 +63,7 @@ pub(super) fn open(path: &Path, store: &StoreId) -> Result<(Connection, bool)> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(|cause| local(path, cause))?;
     tracing::info!(path = %path.display(), "a browse cache is made: it is plaintext");
-    let mut connection = Connection::open(path).map_err(failed)?;
+    let mut connection = connect(path).map_err(failed)?;
     let mut create = || {
         let transaction = connection.transaction()?;
         transaction.execute_batch(SCHEMA)?;
@@ -75,9 +75,15 @@ pub(super) fn open(path: &Path, store: &StoreId) -> Result<(Connection, bool)> {
     Ok((connection, true))
 }
 
+/// Connects to a file that is there: SQLite would make another one readable by all.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::default() - OpenFlags::SQLITE_OPEN_CREATE;
+    Connection::open_with_flags(path, flags)
+}
+
 /// Opens a file that is there; none when it is not a whole cache of this store and layout.
 fn reopen(path: &Path, store: &StoreId) -> rusqlite::Result<Option<Connection>> {
-    let connection = Connection::open(path)?;
+    let connection = connect(path)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let found: [u8; 16] = connection.query_row("SELECT id FROM store", [], |row| row.get(0))?;
     let whole: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -13,10 +14,12 @@ use super::file::Part;
 use crate::backend::create_directories;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{SegmentId, StoreId};
+use crate::local_database;
 
 /// Layout of the database; one of another layout is built anew.
 const SCHEMA_VERSION: i64 = 3;
-const BUSY_WAIT_MS: i64 = 60_000;
+/// Other processes build a segment while one waits.
+const BUSY_MAX: Duration = Duration::from_secs(60);
 /// Bytes of parts that are kept where there is no file to keep them in.
 pub(crate) const MEMORY_BYTES: u64 = 64 << 20;
 
@@ -212,8 +215,7 @@ fn create(connection: &Connection, store: &StoreId) -> rusqlite::Result<()> {
 /// Opens the file, or creates it; `None` when it is not a cache of this store and layout.
 fn open_file(path: &Path, store: &StoreId) -> Result<Option<Connection>> {
     let opened = Connection::open(path).and_then(|mut connection| {
-        connection.pragma_update(None, "busy_timeout", BUSY_WAIT_MS)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        local_database::share(&connection, BUSY_MAX)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         let transaction =
             connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
