@@ -12,6 +12,7 @@
 //! itself needs for 100,000 users, or for a million items.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::cast_possible_truncation,
@@ -26,6 +27,7 @@ mod shape;
 mod signed_in;
 mod world;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use m365_simulator::Tenant;
@@ -86,29 +88,55 @@ const TROUBLED: Troubles = Troubles {
     crashes: 3,
 };
 
-fn main() {
-    let mut users = vec![25, 2_000];
-    let mut mean = 500.0;
-    let mut alone = false;
-    let mut arguments = std::env::args().skip(1);
+/// What is asked for.
+struct Wanted {
+    users: Vec<usize>,
+    mean: f64,
+    metadata: bool,
+}
+
+const USAGE: &str = "usage: time_to_bound [--metadata] [--users N] [--mean N]";
+
+fn main() -> ExitCode {
+    let wanted = match wanted(std::env::args().skip(1)) {
+        Ok(wanted) => wanted,
+        Err(words) => {
+            eprintln!("{words}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    for users in wanted.users {
+        match wanted.metadata {
+            true => metadata_alone(users, wanted.mean),
+            false => table(users, wanted.mean),
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn wanted(mut arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
+    let mut wanted = Wanted {
+        users: vec![25, 2_000],
+        mean: 500.0,
+        metadata: false,
+    };
     while let Some(name) = arguments.next() {
         if name == "--metadata" {
-            alone = true;
+            wanted.metadata = true;
             continue;
         }
+        if !matches!(name.as_str(), "--users" | "--mean") {
+            return Err(format!("{name}: unknown"));
+        }
         let value = arguments.next().unwrap_or_default();
+        let is_no_number = |_| format!("{name} {value}: not a number");
+        let number: u32 = value.parse().map_err(is_no_number)?;
         match name.as_str() {
-            "--users" => users = value.parse().map(|number| vec![number]).unwrap_or(users),
-            "--mean" => mean = value.parse().unwrap_or(mean),
-            _ => println!("unknown: {name}"),
+            "--users" => wanted.users = vec![number as usize],
+            _ => wanted.mean = f64::from(number),
         }
     }
-    for users in users {
-        match alone {
-            true => metadata_alone(users, mean),
-            false => table(users, mean),
-        }
-    }
+    Ok(wanted)
 }
 
 /// Reads a tenant without content twice: for the first time, and when nothing has changed.
