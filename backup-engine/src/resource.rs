@@ -67,6 +67,7 @@ pub(crate) struct ResourceRun<'a> {
     /// Whether this run has handed on a snapshot before, which the last one must supersede.
     has_sent: bool,
     failures: BTreeMap<String, String>,
+    /// How often each feed was begun anew and did not come to its end since.
     resets: HashMap<String, u32>,
     since_checkpoint: Instant,
     started: Timestamp,
@@ -285,6 +286,9 @@ impl<'a> ResourceRun<'a> {
         let ended = matches!(next, Next::End(_));
         if let Next::More(cursor) | Next::End(cursor) = next {
             self.view.set_cursor(&feed.id, cursor);
+        }
+        if ended {
+            self.resets.remove(&feed.id);
         }
         if ended && entry.generation.is_some() {
             entry.ended = Some(feed.scope.clone());
@@ -598,7 +602,7 @@ fn what_came(
 
 /// How many feeds are read side by side the first time.
 const FEEDS_AT_FIRST: usize = 2;
-/// A feed that is reset more often than this in one run fails.
+/// A feed that is reset more often than this, without coming to its end, fails.
 const RESETS_MAX: u32 = 3;
 
 /// Tells whether every feed was read to its end.

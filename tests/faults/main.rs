@@ -11,9 +11,10 @@
 mod harness;
 
 use backup_engine::fault::Mutant;
-use harness::matrix::{Cell, Kind, Plain, Tally};
+use harness::matrix::{Cell, Fate, Kind, Plain, Tally};
 use harness::points::{Failure, Figures, Recording, Way, sweep};
 use harness::scenario::Scenario;
+use harness::trouble::{Class, Phase};
 use harness::world::Template;
 use harness::{mutants, pruned, restored, run};
 
@@ -84,12 +85,17 @@ fn messages_that_move_while_they_are_listed_survive_every_boundary() {
 }
 
 /// Points at which something was found; they stay. At the first, a message that was read to settle
-/// where it is got other properties than a page shows; at the others, a snapshot lacked a new one
-/// that moved into a folder already read.
-const FOUND: [(Scenario, u64, u64, Way); 3] = [
-    (Scenario::Shuffled, 0, 18, Way::Refused),
-    (Scenario::Shuffled, 1001, 0, Way::Refused),
-    (Scenario::Shuffled, 1003, 0, Way::Refused),
+/// where it is got other properties than a page shows; at the last, a feed whose
+/// cursors all led to its end and were then too old was given up; at the others, a snapshot lacked a
+/// new one that moved into a folder already read.
+const FOUND: [(Scenario, u64, u64, Way, Option<u64>); 7] = [
+    (Scenario::Shuffled, 0, 18, Way::Refused, None),
+    (Scenario::Shuffled, 1001, 0, Way::Refused, None),
+    (Scenario::Shuffled, 1003, 0, Way::Refused, None),
+    (Scenario::Moving, 3, 0, Way::CrashLate, None),
+    (Scenario::Moving, 3, 83, Way::Killed, Some(50)),
+    (Scenario::Moving, 14, 63, Way::CrashTorn, Some(19)),
+    (Scenario::MovingReset, 19, 112, Way::OldMachineReturns, None),
 ];
 
 #[test]
@@ -97,10 +103,31 @@ fn what_was_found_once_is_not_found_again() {
     let figures = &mut Figures::default();
     run(async {
         let template = Template::new().await;
-        for (scenario, seed, boundary, way) in FOUND {
+        for (scenario, seed, boundary, way, again) in FOUND {
             let recording = Recording::new(&template, scenario, seed).await;
-            let played = Box::pin(recording.point(boundary, way, None, figures)).await;
+            let played = Box::pin(recording.point(boundary, way, again, figures)).await;
             assert!(played.is_ok(), "{}", played.unwrap_err());
+        }
+    });
+}
+
+/// Cells of the matrix in which something was found, with their seeds; they stay. In the first, a
+/// folder lost its well-known name for good: the names were asked for while half of the folders were
+/// not read. In the second, a content host that says 410 ended the run instead of the address.
+const FOUND_IN_CELLS: [(Class, Kind, Phase, u64); 2] = [
+    (Class::Quota, Kind::Mail, Phase::Enumerate, 8),
+    (Class::ExpiredUrl, Kind::Drive, Phase::Fetch, 26),
+];
+
+#[test]
+fn what_was_found_once_in_the_matrix_is_not_found_again() {
+    run(async {
+        let template = Template::new().await;
+        for (class, kind, phase, seed) in FOUND_IN_CELLS {
+            let fate = Fate::Service(class);
+            let plain = Plain::new(&template, kind, seed).await;
+            let played = plain.cell(Cell { fate, kind, phase }).await;
+            assert_eq!(played, Ok(true), "{class:?}");
         }
     });
 }

@@ -25,7 +25,9 @@ impl ResourceRun<'_> {
             .containers()
             .iter()
             .any(|found| found.well_known.is_some());
-        if names.is_empty() || known || self.stopped() || self.view.containers().is_empty() {
+        // With half of the containers, only half of them would ever be named.
+        let is_whole = self.failures.is_empty() && !self.view.containers().is_empty();
+        if names.is_empty() || known || self.stopped() || !is_whole {
             return Ok(());
         }
         let reader = self.reader.clone();

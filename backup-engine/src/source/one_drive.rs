@@ -217,8 +217,9 @@ impl Downloaded {
     fn from_error(error: m365_graph::Error) -> Result<Self> {
         match error.kind() {
             // The address behind a redirect knows nothing of the item: only a read of the item
-            // itself says that it is gone, and a token that it refuses is not ours.
-            GraphErrorKind::NotFound => {
+            // itself says that it is gone, and a token that it refuses is not ours. There 410 is
+            // said of the address, not of a cursor.
+            GraphErrorKind::NotFound | GraphErrorKind::CursorReset => {
                 let message = "the file is there, and its content is not";
                 let failure = Error::new(ErrorKind::Item, message).with_source(error);
                 Ok(Self::Other(failure))
