@@ -61,6 +61,10 @@ pub(crate) async fn plan(
                         Edit::Left { id, from }
                     }
                     None if entry_may_hold(&work) => Edit::Delete { id },
+                    // It may have come and moved since the last run, into a feed already read.
+                    None if !deleted && let Some(from) = scope_container(&feed.scope) => {
+                        Edit::Left { id, from }
+                    }
                     None => continue,
                 };
                 work.entry.edits.push(edit);
@@ -80,9 +84,13 @@ fn entry_may_hold(work: &PageWork) -> bool {
 
 /// An item leaves the container of its feed; a feed of a whole resource means where it is.
 fn left_container(scope: &Scope, item: &Item) -> String {
+    scope_container(scope).unwrap_or_else(|| item.key.container.clone())
+}
+
+fn scope_container(scope: &Scope) -> Option<String> {
     match scope {
-        Scope::Container(container) => container.clone(),
-        Scope::Containers | Scope::Resource => item.key.container.clone(),
+        Scope::Container(container) => Some(container.clone()),
+        Scope::Containers | Scope::Resource => None,
     }
 }
 

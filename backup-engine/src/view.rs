@@ -357,7 +357,8 @@ impl View {
             Edit::Delete { id } => self.delete(id).await?,
             Edit::Left { id, from } => {
                 let key = self.index().await?.key(id);
-                if key.is_some_and(|key| key.container == *from) {
+                // One that is not known may be anywhere: it is asked for.
+                if key.is_none_or(|key| key.container == *from) {
                     self.left.insert(id.clone());
                 }
             }

@@ -1,14 +1,16 @@
 //! Passes: all feeds are read again until nothing is open, and nothing can have slipped between two.
 
-use super::ResourceRun;
+use super::{ResourceRun, is_settled};
 use crate::error::Result;
 use crate::source::{Feed, FeedKind};
 
 impl ResourceRun<'_> {
-    /// Reads feeds until they show nothing new and nothing is open, or the passes are used up.
+    /// Reads feeds until nothing is open, or the passes are used up.
     pub(super) async fn read_passes(&mut self, mut feeds: Vec<Feed>) -> Result<()> {
+        let mut may_hide = false;
         for pass in 1..=PASSES_MAX {
             self.changes = 0;
+            let many = CHANGES_A_FEED * feeds.len();
             self.read_feeds(feeds).await?;
             if self.stopped() {
                 break;
@@ -16,8 +18,12 @@ impl ResourceRun<'_> {
             if pass == 1 {
                 self.retry_quarantined().await?;
             }
+            may_hide = match pass {
+                1 => self.is_enumeration() || self.changes > many,
+                _ => may_hide && self.changes > 0,
+            };
             feeds = self.settle(pass == PASSES_MAX).await?;
-            if self.changes > 0 && pass < PASSES_MAX {
+            if may_hide && pass < PASSES_MAX {
                 feeds = self.feeds_side_by_side(feeds).await?;
             }
             if feeds.is_empty() {
@@ -31,7 +37,7 @@ impl ResourceRun<'_> {
     ///
     /// Until its feed has shown it, the catalog knows nothing of an item: if it moves meanwhile
     /// into a feed already read, neither shows it, but the next cursors do, or a new container's
-    /// feed.
+    /// feed. The more a pass brings, the longer it takes, and the more of that there is.
     async fn feeds_side_by_side(&mut self, given: Vec<Feed>) -> Result<Vec<Feed>> {
         self.read_hierarchy().await?;
         let mut feeds = self.feeds(FeedKind::Delta);
@@ -48,7 +54,16 @@ impl ResourceRun<'_> {
         let feeds = self.feeds(FeedKind::Delta);
         self.read_passes(feeds).await
     }
+
+    /// Tells whether much of what feeds hold was new to the catalog when they were read.
+    fn is_enumeration(&self) -> bool {
+        let parent = self.parent.as_ref();
+        let is_whole = parent.is_some_and(|entry| is_settled(entry.snapshot.outcome));
+        !is_whole || self.view.has_enumerated()
+    }
 }
 
 /// What is not settled after so many passes is kept as it was, and noted.
 const PASSES_MAX: u32 = 3;
+/// With more changes than so many for each feed, to look at all feeds again costs a tenth of the pass.
+const CHANGES_A_FEED: usize = 10;
