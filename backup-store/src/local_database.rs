@@ -7,6 +7,10 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 /// Makes a connection one of several: it waits for the others, and readers wait for no writer.
+///
+/// *Units and limits*: a statement waits for others up to `wait`, then it is refused as busy.
+///
+/// *Errors*: those of SQLite, but for being busy while another connection switches the same file.
 pub fn share(connection: &Connection, wait: Duration) -> rusqlite::Result<()> {
     connection.busy_timeout(wait)?;
     match connection.pragma_update(None, "journal_mode", "WAL") {

@@ -85,9 +85,9 @@ fn messages_that_move_while_they_are_listed_survive_every_boundary() {
 }
 
 /// Points at which something was found; they stay. At the first, a message that was read to settle
-/// where it is got other properties than a page shows; at the last, a feed whose
-/// cursors all led to its end and were then too old was given up; at the others, a snapshot lacked a
-/// new one that moved into a folder already read.
+/// where it is got other properties than a page shows; at the last, a feed was given up whose cursors
+/// had led to its end before they were too old; at the others, a snapshot lacked a new one that moved
+/// into a folder already read.
 const FOUND: [(Scenario, u64, u64, Way, Option<u64>); 7] = [
     (Scenario::Shuffled, 0, 18, Way::Refused, None),
     (Scenario::Shuffled, 1001, 0, Way::Refused, None),
