@@ -51,12 +51,14 @@ pub(crate) fn decide(known: Option<&Item>, seen: &SeenItem) -> Decision {
 }
 
 /// Joins a key of what shapes the content and a key of what only labels it.
+///
+/// A record is written three times and stays for years, so that they are no longer than they must
+/// be: each is compared with the one before it of the same item, and with no other.
 pub(crate) fn content_key(content: &[u8], labels: &[u8]) -> String {
     let (content, labels) = (blake3::hash(content), blake3::hash(labels));
-    let mut key = String::with_capacity(2 * 64 + LABELS.len_utf8());
-    key.push_str(&content.to_hex());
+    let mut key = content.to_hex()[..CONTENT_DIGITS].to_owned();
     key.push(LABELS);
-    key.push_str(&labels.to_hex());
+    key.push_str(&labels.to_hex()[..LABEL_DIGITS]);
     key
 }
 
@@ -67,6 +69,9 @@ fn parts(key: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Digits of the hashes: 128 bits of what shapes the content, 64 of what labels it.
+const CONTENT_DIGITS: usize = 32;
+const LABEL_DIGITS: usize = 16;
 /// Separates the two parts of a content key; a key without it says nothing about labels.
 const LABELS: char = '+';
 

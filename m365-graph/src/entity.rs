@@ -2,6 +2,7 @@
 
 mod written;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::{self, Json, Listed};
 use written::Written;
 
-pub use written::members;
+pub use written::lasting;
 
 /// Holds one object as the service sent it, and reads as its typed view.
 ///
@@ -58,20 +59,21 @@ impl<T> Entity<T> {
         }
     }
 
-    /// Returns the object as JSON text, in one line, with those of its members whose name is kept,
-    /// in the order of their names.
-    pub fn members(&self, keep: impl Fn(&str) -> bool) -> Vec<u8> {
+    /// Returns what the object says of itself as JSON text, in one line, with the members in the order
+    /// of their names: without the annotations of the answer, but for its type, and without the
+    /// members named.
+    pub fn lasting(&self, without: &[&[&str]]) -> Vec<u8> {
         match &self.raw {
-            Raw::Value(value) => members(value, keep),
-            Raw::Written(written) => written.members(keep),
+            Raw::Value(value) => lasting(value, without),
+            Raw::Written(written) => written.lasting(without),
         }
     }
 
     /// Returns one member as JSON text.
-    pub fn member(&self, name: &str) -> Option<String> {
+    pub fn member(&self, name: &str) -> Option<Cow<'_, str>> {
         match &self.raw {
-            Raw::Value(value) => value.get(name).map(Value::to_string),
-            Raw::Written(written) => written.member(name).map(str::to_owned),
+            Raw::Value(value) => value.get(name).map(|value| value.to_string().into()),
+            Raw::Written(written) => written.member(name).map(Cow::Borrowed),
         }
     }
 }

@@ -1,12 +1,11 @@
-//! What the sources on the Graph API share: users, links, errors, canonical properties.
+//! What the sources on the Graph API share: users, links, errors.
 
 use backup_store::Timestamp;
 use backup_store::catalog::Cursor;
 use m365_graph::{
-    DeltaLink, DeltaNext, Entity, Error as GraphError, ErrorKind as Kind, GraphClient, entity,
+    DeltaLink, DeltaNext, Entity, Error as GraphError, ErrorKind as Kind, GraphClient,
 };
 use m365_graph::{PageLink, User};
-use serde_json::Value;
 
 use super::{Found, Next, Owner, OwnerPage, Page};
 use crate::error::{Error, ErrorKind, Result};
@@ -195,22 +194,6 @@ pub(super) fn body_error(cause: m365_auth::Error) -> Error {
     Error::new(kind, cause.to_string()).with_source(cause)
 }
 
-/// Returns an object as canonical JSON: members in order, without those in `without`, without
-/// annotations of the answer, and without pre-authenticated URLs.
-pub(super) fn canonical<T>(object: &Entity<T>, without: &[&[&str]]) -> Vec<u8> {
-    object.members(|name| is_lasting(name) && !without.iter().any(|names| names.contains(&name)))
-}
-
-/// Does the same with an object that was changed first.
-pub(super) fn canonical_value(object: &Value, without: &[&str]) -> Vec<u8> {
-    entity::members(object, |name| is_lasting(name) && !without.contains(&name))
-}
-
-/// Annotations belong to the answer, not to the object; but for its type.
-fn is_lasting(member: &str) -> bool {
-    !member.starts_with('@') || member == "@odata.type"
-}
-
 /// Reads a time of the service.
 pub(super) fn timestamp(text: &str) -> Result<Timestamp> {
     Timestamp::parse_rfc3339(text).map_err(|cause| {
@@ -225,31 +208,7 @@ pub(super) fn optional_time(text: Option<&str>) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
-
     use super::*;
-
-    #[test]
-    fn canonical_properties_hold_no_address_that_opens_without_a_login() {
-        let raw = json!({
-            "size": 3, "name": "a", "@odata.etag": "x", "@odata.type": "t",
-            "@microsoft.graph.downloadUrl": "https://content.example/canary"
-        });
-        let text = String::from_utf8(canonical_value(&raw, &["size"])).unwrap();
-        assert_eq!(text, r#"{"@odata.type":"t","name":"a"}"#);
-    }
-
-    #[test]
-    fn canonical_properties_are_written_as_an_object_of_them_would_be() {
-        let raw = json!({
-            "z": {"b": [1, null, "\u{e9}\n\"\u{1}"], "a": 1.5}, "a": {}, "@odata.context": "x", "m": true
-        });
-        let kept = raw.as_object().unwrap().iter();
-        let kept = kept.filter(|(name, _)| !name.starts_with('@') && *name != "m");
-        let object: Map<String, Value> = kept.map(|(n, v)| (n.clone(), v.clone())).collect();
-        let expected = Value::Object(object).to_string();
-        assert_eq!(canonical_value(&raw, &["m"]), expected.into_bytes());
-    }
 
     #[test]
     fn only_what_is_the_items_own_fault_quarantines_it() {

@@ -10,7 +10,7 @@ use backup_store::catalog::{
 };
 use backup_store::{ContentClass, Gatherer};
 use m365_auth::Charge;
-use m365_graph::{DriveItem, Entity, ErrorKind as GraphErrorKind, GraphClient};
+use m365_graph::{DriveItem, Entity, ErrorKind as GraphErrorKind, GraphClient, entity};
 use serde_json::Value;
 
 use super::graph;
@@ -251,7 +251,7 @@ fn properties(raw: &Value, without: &[&str]) -> Vec<u8> {
             parent.remove(member);
         }
     }
-    graph::canonical_value(&raw, without)
+    entity::lasting(&raw, &[without])
 }
 
 fn shown(item: &Entity<DriveItem>) -> Result<Change> {

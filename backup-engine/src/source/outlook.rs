@@ -340,7 +340,7 @@ fn container(folder: &Entity<MailFolder>) -> SeenContainer {
             properties: None,
         },
         items: folder.raw().get("totalItemCount").and_then(Value::as_u64),
-        properties: graph::canonical(folder, &[FOLDER_COUNTS]),
+        properties: folder.lasting(&[FOLDER_COUNTS]),
     }
 }
 
@@ -350,11 +350,11 @@ fn is_partial(message: &MessageHead) -> bool {
 }
 
 fn seen(message: Entity<MessageHead>, folder: String) -> Result<SeenItem> {
-    let content = graph::canonical(&message, &[AROUND_CONTENT, IN_MIME]);
-    let label = |name| message.member(name).unwrap_or_else(|| "null".to_owned());
+    let content = message.lasting(&[AROUND_CONTENT, IN_MIME]);
+    let label = |name| message.member(name).unwrap_or("null".into());
     let labels = ["isRead", "flag", "categories"].map(label).join(",");
-    let content_key = change::content_key(&content, format!("[{labels}]").as_bytes());
-    let properties = graph::canonical(&message, &[IN_MIME]);
+    let content_key = change::content_key(&content, labels.as_bytes());
+    let properties = message.lasting(&[IN_MIME]);
     let message = message.into_view();
     let created = message.created_date_time.as_deref().unwrap_or_default();
     let mut recipients = message.to_recipients;

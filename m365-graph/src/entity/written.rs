@@ -75,14 +75,28 @@ impl Written {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
-    /// Returns an object of the members whose name is kept.
-    pub(super) fn members(&self, keep: impl Fn(&str) -> bool) -> Vec<u8> {
-        let mut object = Vec::with_capacity(self.text.len());
+    /// Does what [`lasting`] does.
+    pub(super) fn lasting(&self, without: &[&[&str]]) -> Vec<u8> {
+        let dropped = Dropped::new(without);
+        let text = self.text.as_bytes();
+        let mut object = Vec::with_capacity(text.len());
+        // Neighbours are copied together, with the commas between them.
+        let mut run: Option<(usize, usize)> = None;
+        let mut copy = |(start, end): (usize, usize)| {
+            object.push(if object.is_empty() { b'{' } else { b',' });
+            object.extend_from_slice(&text[start..end]);
+        };
         for place in &self.members {
-            if keep(&self.name(*place)) {
-                object.push(if object.is_empty() { b'{' } else { b',' });
-                object.extend_from_slice(&self.text.as_bytes()[place.start..place.end]);
+            let is_surely_kept = place.is_bare && !dropped.may_be(text[place.start + 1]);
+            if is_surely_kept || !dropped.is(&self.name(*place)) {
+                let start = run.map_or(place.start, |(start, _)| start);
+                run = Some((start, place.end));
+            } else if let Some(run) = run.take() {
+                copy(run);
             }
+        }
+        if let Some(run) = run {
+            copy(run);
         }
         object.extend_from_slice(if object.is_empty() { b"{}" } else { b"}" });
         object
@@ -108,13 +122,18 @@ impl Written {
     }
 }
 
-/// Writes an object as JSON text, in one line, with those of its members whose name is kept, in the
-/// order of their names; what is no object is written as it is.
-pub fn members(value: &Value, keep: impl Fn(&str) -> bool) -> Vec<u8> {
+/// Writes what an object says of itself as JSON text, in one line, with the members in the order of
+/// their names: without the annotations of the answer, but for its type, and without the members
+/// named. What is no object is written as it is.
+pub fn lasting(value: &Value, without: &[&[&str]]) -> Vec<u8> {
     let Value::Object(members) = value else {
         return value.to_string().into_bytes();
     };
-    let mut sorted: Vec<_> = members.iter().filter(|(name, _)| keep(name)).collect();
+    let dropped = Dropped::new(without);
+    let mut sorted: Vec<_> = members
+        .iter()
+        .filter(|(name, _)| !dropped.is(name))
+        .collect();
     sorted.sort_by_key(|(name, _)| *name);
     // Written from where it stands: a copy of each object would cost more than all else here.
     let mut text = Vec::with_capacity(USUAL_BYTES);
@@ -125,5 +144,65 @@ pub fn members(value: &Value, keep: impl Fn(&str) -> bool) -> Vec<u8> {
     }
 }
 
+/// Which members are left out.
+struct Dropped<'a> {
+    named: &'a [&'a [&'a str]],
+    /// With which bytes their names begin, each by its lowest bits.
+    firsts: u64,
+}
+
+impl<'a> Dropped<'a> {
+    fn new(named: &'a [&'a [&'a str]]) -> Self {
+        let firsts = named.iter().copied().flatten();
+        let firsts = firsts.filter_map(|name| name.bytes().next());
+        let bits = firsts.chain([ANNOTATION]).map(|first| 1 << (first & 63));
+        Self {
+            named,
+            firsts: bits.fold(0, |all, bit: u64| all | bit),
+        }
+    }
+
+    /// Tells whether a name that begins so may be left out.
+    fn may_be(&self, first: u8) -> bool {
+        self.firsts >> (first & 63) & 1 == 1
+    }
+
+    fn is(&self, name: &str) -> bool {
+        name.as_bytes().first() == Some(&ANNOTATION) && name != "@odata.type"
+            || self.named.iter().any(|names| names.contains(&name))
+    }
+}
+
+/// How the names of annotations begin.
+const ANNOTATION: u8 = b'@';
 /// How long an object usually is.
 const USUAL_BYTES: usize = 2 << 10;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    #[test]
+    fn what_lasts_holds_no_address_that_opens_without_a_login() {
+        let raw = json!({
+            "size": 3, "name": "a", "@odata.etag": "x", "@odata.type": "t",
+            "@microsoft.graph.downloadUrl": "https://content.example/canary"
+        });
+        let text = String::from_utf8(lasting(&raw, &[&["size"]])).unwrap();
+        assert_eq!(text, r#"{"@odata.type":"t","name":"a"}"#);
+    }
+
+    #[test]
+    fn what_lasts_is_written_as_an_object_of_it_would_be() {
+        let raw = json!({
+            "z": {"b": [1, null, "\u{e9}\n\"\u{1}"], "a": 1.5}, "a": {}, "@odata.context": "x", "m": true
+        });
+        let kept = raw.as_object().unwrap().iter();
+        let kept = kept.filter(|(name, _)| !name.starts_with('@') && *name != "m");
+        let object: Map<String, Value> = kept.map(|(n, v)| (n.clone(), v.clone())).collect();
+        let expected = Value::Object(object).to_string();
+        assert_eq!(lasting(&raw, &[&["m"]]), expected.into_bytes());
+    }
+}
