@@ -7,6 +7,7 @@
 mod charge;
 mod limits;
 mod node;
+mod path;
 mod queue;
 mod ramp;
 mod shared;
@@ -16,13 +17,14 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use node::Node;
+use path::{Key, Path, Table};
 
 pub use charge::Charge;
 pub use limits::{LimitTable, Limits, Unit};
+pub(crate) use path::Print;
 pub use queue::Ticket;
 pub use shared::{Permit, SharedLimiter};
 pub use transport::{LimitedTransport, LimiterMode};
@@ -37,14 +39,14 @@ pub use transport::{LimitedTransport, LimiterMode};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limiter {
     table: LimitTable,
-    nodes: HashMap<Vec<String>, Node>,
+    nodes: Table<Node>,
     queue: queue::Queue,
     /// What holds for all nodes together.
     overall: Node,
     /// Among how many what nodes hold is divided, down to which depth.
     share: (u32, usize),
     /// Which nodes were lately said to have too much under way, and when.
-    crowded: Vec<(Duration, Vec<String>)>,
+    crowded: Vec<(Duration, Key)>,
     /// How many nodes there may be before the idle ones are looked for.
     sweep_at: usize,
 }
@@ -103,7 +105,7 @@ impl Limiter {
     pub fn new(table: LimitTable) -> Self {
         Self {
             table,
-            nodes: HashMap::new(),
+            nodes: Table::default(),
             queue: queue::Queue::default(),
             overall: Node::new(Limits::none()),
             share: (1, 0),
@@ -127,9 +129,9 @@ impl Limiter {
     pub fn set_share(&mut self, sharers: u32, depth: usize) {
         let (_, before) = self.share;
         self.share = (sharers.max(1), depth);
-        for (path, node) in &mut self.nodes {
-            if path.len() <= before.max(depth) {
-                node.set_sharers(sharers_of(self.share, path));
+        for (key, node) in &mut self.nodes {
+            if key.names().len() <= before.max(depth) {
+                node.set_sharers(sharers_of(self.share, key.names()));
             }
         }
     }
@@ -143,10 +145,10 @@ impl Limiter {
         if let Some(refusal) = self.verdict(now, charge, false) {
             return Err(refusal);
         }
-        self.redeem(charge.path());
+        self.redeem(charge);
         self.overall.take(now, charge);
-        for depth in 0..charge.path().len() {
-            self.change(&charge.path()[..=depth], |node| node.take(now, charge));
+        for key in charge.keys() {
+            self.change(key, |node| node.take(now, charge));
         }
         if self.nodes.len() > self.sweep_at {
             self.nodes.retain(|_, node| !node.is_idle(now));
@@ -159,15 +161,14 @@ impl Limiter {
     pub fn release(&mut self, now: Duration, charge: &Charge, feedback: Feedback) {
         self.overall.release(now, charge, &feedback);
         if feedback.crowded {
-            self.note_crowd(now, charge.paused_path());
+            self.note_crowd(now, &charge.paused_key());
         }
-        for depth in 0..charge.path().len() {
-            if let Some(node) = self.nodes.get_mut(&charge.path()[..=depth]) {
+        for key in charge.keys() {
+            if let Some(node) = self.nodes.get_mut(&key) {
                 node.release(now, charge, &feedback);
             }
         }
-        let paused = charge.paused_path();
-        let Some(node) = self.nodes.get_mut(paused) else {
+        let Some(node) = self.nodes.get_mut(&charge.paused_key()) else {
             return;
         };
         node.hear(now, &feedback);
@@ -187,19 +188,19 @@ impl Limiter {
     ///
     /// *Source*: our own choice, since the published pages contradict each other: three within ten
     /// seconds; doubted again after a day.
-    fn note_crowd(&mut self, now: Duration, path: &[String]) {
-        let Some((_, above)) = path.split_last() else {
+    fn note_crowd(&mut self, now: Duration, key: &Key) {
+        let Some(above) = key.above() else {
             return;
         };
-        let Some(most) = self.nodes.get(path).and_then(Node::kept_concurrency) else {
+        let Some(most) = self.nodes.get(key).and_then(Node::kept_concurrency) else {
             return;
         };
         self.crowded
-            .retain(|(time, known)| *time + CROWD_WITHIN > now && known != path);
-        self.crowded.push((now, path.to_vec()));
-        let beside = |known: &[String]| known.split_last().is_some_and(|(_, other)| other == above);
+            .retain(|(time, known)| *time + CROWD_WITHIN > now && known != key);
+        self.crowded.push((now, key.clone()));
+        let beside = |known: &Key| known.above().as_ref() == Some(&above);
         let crowded = self.crowded.iter().filter(|(_, known)| beside(known));
-        if crowded.count() >= CROWD && !above.is_empty() {
+        if crowded.count() >= CROWD {
             let until = now + CROWD_BELIEVED;
             self.change(above, |node| node.share_concurrency(most, until));
         }
@@ -208,7 +209,8 @@ impl Limiter {
     /// Lets nothing through at the node of `path`, nor below it, until `until`; a longer pause
     /// stays.
     pub fn pause(&mut self, path: &[String], until: Duration) {
-        self.change(path, |node| node.pause(until));
+        let path: Path = path.iter().cloned().collect();
+        self.change(path.key(path.names().len()), |node| node.pause(until));
     }
 
     /// Returns how many nodes there are.
@@ -225,35 +227,35 @@ impl Limiter {
     /// Notes that a request of this charge will come soon, so that nobody is promised its place.
     pub fn promise(&mut self, charge: &Charge) {
         self.overall.promise(1);
-        for depth in 0..charge.path().len() {
-            let is_last = depth + 1 == charge.path().len();
-            self.change(&charge.path()[..=depth], |node| {
-                node.promise(1);
-                if is_last {
-                    node.own_promises(1);
-                }
-            });
+        for key in charge.keys() {
+            self.change(key, |node| node.promise(1));
+        }
+        if let Some(last) = charge.keys().next_back() {
+            self.change(last, |node| node.own_promises(1));
         }
     }
 
     /// Takes back what was promised at the node of `charge` beyond `most`.
     pub fn keep_promises(&mut self, charge: &Charge, most: u32) {
-        let Some(node) = self.nodes.get_mut(charge.path()) else {
-            return;
-        };
-        let surplus = node.promises().saturating_sub(most);
-        if surplus > 0 {
-            self.withdraw(charge.path(), surplus);
+        let length = charge.path().len();
+        let node = charge
+            .keys()
+            .next_back()
+            .and_then(|key| self.nodes.get(&key));
+        let promised = node.map_or(0, Node::promises);
+        if promised > most {
+            self.withdraw(charge, length, promised - most);
         }
     }
 
-    fn withdraw(&mut self, path: &[String], count: u32) {
+    /// Takes back promises to the node to which the first `length` names lead.
+    fn withdraw(&mut self, charge: &Charge, length: usize, count: u32) {
         let less = -i64::from(count);
         self.overall.promise(less);
-        for depth in 0..path.len() {
-            if let Some(node) = self.nodes.get_mut(&path[..=depth]) {
+        for (place, key) in charge.keys().take(length).enumerate() {
+            if let Some(node) = self.nodes.get_mut(&key) {
                 node.promise(less);
-                if depth + 1 == path.len() {
+                if place + 1 == length {
                     node.own_promises(less);
                 }
             }
@@ -261,26 +263,23 @@ impl Limiter {
     }
 
     /// Redeems a promise at the lowest node of a path that has one.
-    fn redeem(&mut self, path: &[String]) {
-        let promised = |length: &usize| {
-            let node = self.nodes.get(&path[..*length]);
+    fn redeem(&mut self, charge: &Charge) {
+        let promised = |key: Key| {
+            let node = self.nodes.get(&key);
             node.is_some_and(|node| node.promises() > 0)
         };
-        if let Some(length) = (1..=path.len()).rev().find(promised) {
-            self.withdraw(&path[..length], 1);
+        if let Some(place) = charge.keys().rposition(promised) {
+            self.withdraw(charge, place + 1, 1);
         }
     }
 
     fn verdict(&self, now: Duration, charge: &Charge, promised: bool) -> Option<Refusal> {
         let mut verdict: Option<Refusal> = None;
         let overall = self.overall.refusal(now, charge, promised);
-        let nodes = (0..charge.path().len()).map(|depth| {
-            let path = &charge.path()[..=depth];
-            match self.nodes.get(path) {
-                Some(node) => node.refusal(now, charge, promised),
-                // A node that does not exist yet refuses nothing but what its table forbids.
-                None => new_node(&self.table, self.share, path).refusal(now, charge, false),
-            }
+        let nodes = charge.keys().map(|key| match self.nodes.get(&key) {
+            Some(node) => node.refusal(now, charge, promised),
+            // A node that does not exist yet refuses nothing but what its table forbids.
+            None => new_node(&self.table, self.share, key.names()).refusal(now, charge, false),
         });
         let nodes = nodes.enumerate();
         for (depth, found) in std::iter::once((0, overall)).chain(nodes) {
@@ -304,13 +303,13 @@ impl Limiter {
     }
 
     /// Changes a node, which comes into being where there is none.
-    fn change(&mut self, path: &[String], change: impl FnOnce(&mut Node)) {
-        if let Some(node) = self.nodes.get_mut(path) {
+    fn change(&mut self, key: Key, change: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.get_mut(&key) {
             return change(node);
         }
-        let mut node = new_node(&self.table, self.share, path);
+        let mut node = new_node(&self.table, self.share, key.names());
         change(&mut node);
-        self.nodes.insert(path.to_vec(), node);
+        self.nodes.insert(key, node);
     }
 }
 

@@ -5,6 +5,7 @@
 //! twentieth unit is the turn of whoever comes next, so that nobody waits for ever. A unit goes when
 //! the limiter agrees at all nodes of its lane, and its bytes have room in memory; or it stays.
 
+mod knee;
 mod page_size;
 mod scheduler;
 #[cfg(test)]
@@ -12,9 +13,11 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::time::Duration;
 
-use crate::limiter::{Charge, Limiter};
+use crate::limiter::{Charge, Limiter, Print};
+use knee::Knee;
 
 pub use page_size::PageSize;
 pub use scheduler::{Lane, Scheduler, Slot};
@@ -39,17 +42,21 @@ pub enum Class {
 pub struct QueueLimits {
     /// Units of work.
     pub units: usize,
+    /// Whether fewer units go at once where more bring nothing: over a full line, more only make those
+    /// wait that have the longest way to go.
+    pub adaptive: bool,
     /// Bytes in memory, as announced by the units; one larger unit goes alone.
     pub bytes: u64,
 }
 
 impl Default for QueueLimits {
-    /// 512 units, 256 MiB.
+    /// 512 units, adaptive, 256 MiB.
     ///
     /// *Source*: our own choice: memory stays bounded whatever the tenant, at over 100 mailboxes of four.
     fn default() -> Self {
         Self {
             units: 512,
+            adaptive: true,
             bytes: 256 << 20,
         }
     }
@@ -72,10 +79,11 @@ pub struct UnitId(u64);
 #[derive(Debug, Clone)]
 pub struct ReadyQueue {
     limits: QueueLimits,
+    knee: Knee,
     under_way: usize,
     bytes: u64,
-    lanes: HashMap<LaneId, Entry>,
-    units: HashMap<UnitId, Unit>,
+    lanes: HashMap<LaneId, Entry, BuildHasherDefault<Print>>,
+    units: HashMap<UnitId, Unit, BuildHasherDefault<Print>>,
     /// Lanes with a unit that may go as far as the lane itself knows, by the path above them.
     ready: BTreeMap<Vec<String>, BTreeSet<Rank>>,
     /// The same lanes, in the order of their turns.
@@ -119,10 +127,11 @@ impl ReadyQueue {
     pub fn new(limits: QueueLimits) -> Self {
         Self {
             limits,
+            knee: Knee::new(limits.units),
             under_way: 0,
             bytes: 0,
-            lanes: HashMap::new(),
-            units: HashMap::new(),
+            lanes: HashMap::default(),
+            units: HashMap::default(),
             ready: BTreeMap::new(),
             turns: BTreeSet::new(),
             last_turn: LaneId(0),
@@ -134,7 +143,10 @@ impl ReadyQueue {
 
     /// Replaces the limits; what is under way beyond them ends in its own time.
     pub fn set_limits(&mut self, limits: QueueLimits) {
-        self.limits = limits;
+        if self.limits != limits {
+            self.limits = limits;
+            self.knee = Knee::new(limits.units);
+        }
     }
 
     /// Opens a lane whose units count in the limiter as `charge` says, `width` of them at once.
@@ -226,6 +238,7 @@ impl ReadyQueue {
         if is_under_way {
             self.under_way -= 1;
             self.bytes -= bytes;
+            self.knee.note_end();
         }
         if let Some(entry) = self.lanes.get_mut(&lane) {
             if is_under_way {
@@ -276,7 +289,11 @@ impl ReadyQueue {
     ) -> (Vec<UnitId>, Option<Duration>) {
         self.release_held(now);
         let mut pass = Pass::default();
-        while self.under_way < self.limits.units {
+        let most = match self.limits.adaptive {
+            true => self.knee.allowed(),
+            false => self.limits.units,
+        };
+        while self.under_way < most {
             let Some(lane) = self.pick(&pass.shut) else {
                 break;
             };
@@ -295,6 +312,8 @@ impl ReadyQueue {
             self.grant(lane, unit, bytes);
             pass.granted.push(unit);
         }
+        let has_backlog = self.under_way >= most && !self.turns.is_empty();
+        self.knee.look(now, has_backlog);
         let held = self.held.first().map(|(until, _)| *until);
         let wake = held.into_iter().chain(pass.wake).min();
         (pass.granted, wake)

@@ -1,14 +1,12 @@
 //! Charges: at which nodes a request counts, and for how much.
 
-use std::sync::Arc;
-
 use super::Unit;
+use super::path::{Key, Path};
 
 /// Says at which nodes a request counts and for how much; attached to a request as an extension.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Charge {
-    /// Shared: every request of a resource has the same.
-    path: Arc<[String]>,
+    path: Path,
     requests: u32,
     units: u64,
     bytes: u64,
@@ -20,9 +18,9 @@ pub struct Charge {
 impl Charge {
     /// Charges one request at every node from the topmost down to the last one named.
     pub fn at<N: Into<String>>(path: impl IntoIterator<Item = N>) -> Self {
-        let path: Arc<[String]> = path.into_iter().map(Into::into).collect();
+        let path: Path = path.into_iter().map(Into::into).collect();
         Self {
-            paused_depth: path.len(),
+            paused_depth: path.names().len(),
             path,
             requests: 1,
             units: 0,
@@ -66,7 +64,7 @@ impl Charge {
     /// Without this, at the last one.
     #[must_use]
     pub fn pausing_at(mut self, depth: usize) -> Self {
-        self.paused_depth = depth.min(self.path.len());
+        self.paused_depth = depth.min(self.path.names().len());
         self
     }
 
@@ -80,12 +78,22 @@ impl Charge {
 
     /// Returns the names of the nodes, from the topmost down.
     pub fn path(&self) -> &[String] {
-        &self.path
+        self.path.names()
     }
 
     /// Returns the path of the node that a refusal of the service pauses.
     pub fn paused_path(&self) -> &[String] {
-        &self.path[..self.paused_depth]
+        &self.path.names()[..self.paused_depth]
+    }
+
+    /// Returns the keys of the nodes, from the topmost down.
+    pub(super) fn keys(&self) -> impl DoubleEndedIterator<Item = Key> + ExactSizeIterator {
+        (0..self.path.names().len()).map(|place| self.path.key(place + 1))
+    }
+
+    /// Returns the key of the node that a refusal of the service pauses.
+    pub(super) fn paused_key(&self) -> Key {
+        self.path.key(self.paused_depth)
     }
 
     pub(super) fn left(&self) -> u8 {

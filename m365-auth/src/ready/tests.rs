@@ -9,7 +9,11 @@ use super::{Class, LaneId, QueueLimits, ReadyQueue, UnitId};
 use crate::limiter::{Charge, Feedback, LimitTable, Limiter, Limits, Unit};
 
 fn limits(units: usize, bytes: u64) -> QueueLimits {
-    QueueLimits { units, bytes }
+    QueueLimits {
+        units,
+        adaptive: true,
+        bytes,
+    }
 }
 
 fn mailbox(number: usize) -> Charge {

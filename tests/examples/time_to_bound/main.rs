@@ -49,6 +49,7 @@ const OURS: Strategy = Strategy {
     mailboxes: 2_048,
     each: 4,
     in_all: 512,
+    adaptive: true,
     a_second: None,
 };
 
@@ -58,6 +59,7 @@ const OTHERS: [Strategy; 3] = [
         mailboxes: 64,
         each: 1,
         in_all: 64,
+        adaptive: false,
         a_second: None,
     },
     Strategy {
@@ -65,6 +67,7 @@ const OTHERS: [Strategy; 3] = [
         mailboxes: 2_048,
         each: 4,
         in_all: 512,
+        adaptive: false,
         a_second: Some(16),
     },
     Strategy {
@@ -72,6 +75,7 @@ const OTHERS: [Strategy; 3] = [
         mailboxes: 4,
         each: 1,
         in_all: 4,
+        adaptive: false,
         a_second: None,
     },
 ];

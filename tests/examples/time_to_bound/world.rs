@@ -29,10 +29,12 @@ use crate::signed_in::App;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strategy {
     pub(crate) name: &'static str,
-    /// Mailboxes open at once, requests to each, requests in all, requests a second in all.
+    /// Mailboxes open at once, requests to each, requests in all and whether those are fewer where as
+    /// much comes, requests a second in all.
     pub(crate) mailboxes: usize,
     pub(crate) each: usize,
     pub(crate) in_all: usize,
+    pub(crate) adaptive: bool,
     pub(crate) a_second: Option<u64>,
 }
 
@@ -145,6 +147,7 @@ fn scheduler(strategy: &Strategy) -> Scheduler {
     }
     let mut limits = QueueLimits::default();
     limits.units = strategy.in_all;
+    limits.adaptive = strategy.adaptive;
     Scheduler::new(limiter, limits)
 }
 
