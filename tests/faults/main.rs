@@ -11,12 +11,17 @@
 mod harness;
 
 use backup_engine::fault::Mutant;
+use backup_store::fault::FaultPlan;
+use harness::judge::judge;
+use harness::life::live;
 use harness::matrix::{Cell, Fate, Kind, Plain, Tally};
-use harness::points::{Failure, Figures, Recording, Way, sweep};
+use harness::network::Step;
+use harness::people::add_folder_with_message;
+use harness::points::{Failure, Figures, Recording, Way, complete, sweep};
 use harness::scenario::Scenario;
 use harness::trouble::{Class, Phase};
 use harness::world::Template;
-use harness::{mutants, pruned, restored, run};
+use harness::{mix, mutants, pruned, restored, run};
 
 fn nothing_is_lost(scenario: Scenario, seeds: std::ops::Range<u64>) {
     let mut figures = Figures::default();
@@ -88,13 +93,15 @@ fn messages_that_move_while_they_are_listed_survive_every_boundary() {
 /// where it is got other properties than a page shows; at the last, a feed was given up whose cursors
 /// had led to its end before they were too old; at the others, a snapshot lacked a new one that moved
 /// into a folder already read.
-const FOUND: [(Scenario, u64, u64, Way, Option<u64>); 7] = [
+const FOUND: [(Scenario, u64, u64, Way, Option<u64>); 9] = [
     (Scenario::Shuffled, 0, 18, Way::Refused, None),
     (Scenario::Shuffled, 1001, 0, Way::Refused, None),
     (Scenario::Shuffled, 1003, 0, Way::Refused, None),
     (Scenario::Moving, 3, 0, Way::CrashLate, None),
     (Scenario::Moving, 3, 83, Way::Killed, Some(50)),
     (Scenario::Moving, 14, 63, Way::CrashTorn, Some(19)),
+    (Scenario::Moving, 28, 27, Way::Killed, None),
+    (Scenario::Moving, 28, 3, Way::Killed, Some(26)),
     (Scenario::MovingReset, 19, 112, Way::OldMachineReturns, None),
 ];
 
@@ -128,6 +135,33 @@ fn what_was_found_once_in_the_matrix_is_not_found_again() {
             let plain = Plain::new(&template, kind, seed).await;
             let played = plain.cell(Cell { fate, kind, phase }).await;
             assert_eq!(played, Ok(true), "{class:?}");
+        }
+    });
+}
+
+/// A folder that was never listed does not say what left it before that.
+#[test]
+fn what_leaves_a_new_folder_before_it_is_listed_is_found_where_it_went() {
+    run(async {
+        let template = Template::new().await;
+        for seed in 0..6 {
+            let mut start = Scenario::Incremental.prepare(&template, seed).await;
+            for name in ["New", "Newer"].into_iter().take(1 + seed as usize % 2) {
+                add_folder_with_message(&start.tenant, name);
+            }
+            start.note();
+            let manner = Scenario::Incremental.manner(seed);
+            for at in 1..25 {
+                let mut world = start.fork();
+                let number = world.traffic.requests + at;
+                let step = Step::MoveOut("New", mix(seed, at));
+                world.traffic.script.insert(number, step);
+                let life = live(&template, &mut world, &manner, FaultPlan::new(), at).await;
+                complete(life.report.as_ref()).unwrap();
+                let judged = judge(&template, &mut world, &life.interval).await;
+                let judged = judged.map(|verdict| verdict.snapshots > 1);
+                assert_eq!(judged, Ok(true), "seed {seed}, request {at}");
+            }
         }
     });
 }

@@ -16,7 +16,7 @@ use m365_simulator::Tenant;
 use super::clock::Clock;
 use super::guest::{Guest, lane_of};
 use super::mix;
-use super::people::{USER, change, shuffle};
+use super::people::{USER, change, move_out, shuffle};
 use super::trouble::{Class, Trouble};
 use super::truth::Truth;
 
@@ -30,6 +30,8 @@ pub enum Step {
     Change(u64, u64),
     /// A message moves to another folder, by seed.
     Move(u64),
+    /// What lies in the folder of this name moves to another one, by seed.
+    MoveOut(&'static str, u64),
     /// All cursors given out so far are too old.
     ExpireCursors,
     /// What could not be read can be read again.
@@ -70,6 +72,7 @@ impl Traffic {
         match step {
             Step::Change(seed, amount) => drop(change(tenant, seed, amount)),
             Step::Move(seed) => shuffle(tenant, seed),
+            Step::MoveOut(name, seed) => move_out(tenant, name, seed),
             Step::ExpireCursors => {
                 tenant.expire_mail_cursors(USER);
                 tenant.expire_drive_cursors(USER);

@@ -114,6 +114,36 @@ pub fn shuffle(tenant: &Tenant, seed: u64) {
     });
 }
 
+/// Adds a folder that holds one message.
+pub fn add_folder_with_message(tenant: &Tenant, name: &str) {
+    let id = tenant.add_folder(USER, "inbox", name, false).unwrap();
+    let message = NewMessage {
+        subject: format!("in {name}"),
+        text: Some(name.to_owned()),
+        ..NewMessage::default()
+    };
+    tenant.add_message(USER, &id, message);
+}
+
+/// Moves what lies in the folder of this name to another place, also to one that is as new.
+pub fn move_out(tenant: &Tenant, name: &str, seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let messages = tenant.messages(USER);
+    let inside = |path: &str| path.ends_with(&format!("/{name}"));
+    let own = |path: &str| path.contains('/') && !inside(path);
+    let mut places = ["inbox", "sentitems", "deleteditems", "drafts"]
+        .map(str::to_owned)
+        .to_vec();
+    let others = messages.iter().filter(|message| own(&message.folder_path));
+    places.extend(others.map(|message| message.folder.clone()));
+    for message in messages
+        .iter()
+        .filter(|message| inside(&message.folder_path))
+    {
+        tenant.move_message(USER, &message.id, &places[rng.usize(..places.len())]);
+    }
+}
+
 fn receive(tenant: &Tenant, rng: &mut Rng) -> &'static str {
     let message = NewMessage {
         subject: words(rng),

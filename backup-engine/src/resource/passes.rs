@@ -1,5 +1,7 @@
 //! Passes: all feeds are read again until nothing is open, and nothing can have slipped between two.
 
+use std::collections::HashSet;
+
 use super::{ResourceRun, is_settled};
 use crate::error::Result;
 use crate::source::{Feed, FeedKind};
@@ -11,6 +13,9 @@ impl ResourceRun<'_> {
         for pass in 1..=PASSES_MAX {
             self.changes = 0;
             let many = CHANGES_A_FEED * feeds.len();
+            if pass == 1 && !self.is_enumeration() {
+                feeds = self.read_new_feeds(feeds).await?;
+            }
             self.read_feeds(feeds).await?;
             if self.stopped() {
                 break;
@@ -31,6 +36,37 @@ impl ResourceRun<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Reads feeds that were never read, and returns the others.
+    ///
+    /// Such a feed does not tell what left it before its first page. Where that went is still to be
+    /// read if the others come afterwards; if it went into another new one, that one is read again.
+    async fn read_new_feeds(&mut self, mut feeds: Vec<Feed>) -> Result<Vec<Feed>> {
+        for _ in 0..PASSES_MAX {
+            let is_known = |feed: &Feed| self.view.cursor(&feed.id).is_some();
+            let (known, new): (Vec<Feed>, _) = feeds.into_iter().partition(is_known);
+            feeds = known;
+            if new.is_empty() || self.stopped() {
+                return Ok(feeds);
+            }
+            let again = match new.len() {
+                1 => Vec::new(),
+                _ => new.clone(),
+            };
+            self.read_feeds(new).await?;
+            self.read_feeds(again).await?;
+            self.read_hierarchy().await?;
+            let known: HashSet<String> = feeds.iter().map(|feed| feed.id.clone()).collect();
+            let all = self.feeds(FeedKind::Delta).into_iter();
+            let is_open = |feed: &Feed| {
+                let is_read =
+                    self.view.cursor(&feed.id).is_some() || self.failures.contains_key(&feed.id);
+                known.contains(&feed.id) || !is_read
+            };
+            feeds = all.filter(is_open).collect();
+        }
+        Ok(feeds)
     }
 
     /// Returns all feeds if there are several, else those given.
