@@ -146,8 +146,9 @@ fn what_leaves_a_new_folder_before_it_is_listed_is_found_where_it_went() {
         let template = Template::new().await;
         for seed in 0..6 {
             let mut start = Scenario::Incremental.prepare(&template, seed).await;
-            for name in ["New", "Newer"].into_iter().take(1 + seed as usize % 2) {
-                add_folder_with_message(&start.tenant, name);
+            add_folder_with_message(&start.tenant, "New");
+            if seed % 2 == 1 {
+                add_folder_with_message(&start.tenant, "Newer");
             }
             start.note();
             let manner = Scenario::Incremental.manner(seed);

@@ -97,8 +97,9 @@ impl Knee {
 
     /// Takes over what was tried, or tries the other direction after a rest.
     fn judge(&mut self, held: f64, tried: f64) -> Stage {
-        let half = if self.upwards { STEP } else { -STEP } / 2.0;
-        if tried >= held * (1.0 + half) {
+        let half = 0.5 / STEPS as f64;
+        let least = if self.upwards { 1.0 + half } else { 1.0 - half };
+        if tried >= held * least {
             self.found = self.tried();
             self.in_vain = 0;
         } else {
@@ -117,7 +118,7 @@ impl Knee {
 
     /// Returns how many units are tried next, between a quarter of the most and the most.
     fn tried(&self) -> usize {
-        let step = (self.found as f64 * STEP) as usize;
+        let step = self.found / STEPS;
         match self.upwards {
             true => (self.found + step).min(self.most),
             false => (self.found - step).max(self.most / 4),
@@ -139,8 +140,8 @@ impl Knee {
     }
 }
 
-/// By how much the next trial differs.
-const STEP: f64 = 0.125;
+/// Into how many steps the next trial cuts what is allowed: it differs by one.
+const STEPS: usize = 8;
 /// Below so many units the knee is not looked for: chance weighs more than a step.
 const WORTH_IT: usize = 64;
 /// How many units show a pace to about two in a hundred.
