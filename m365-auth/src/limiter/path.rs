@@ -42,7 +42,7 @@ impl Path {
 impl FromIterator<String> for Path {
     fn from_iter<I: IntoIterator<Item = String>>(names: I) -> Self {
         let names: Box<[String]> = names.into_iter().collect();
-        // Without a secret key: names are ids that the service gives, and a collision costs time only.
+        // Without a secret key: names are ids that the service gives.
         let mut hasher = DefaultHasher::new();
         let print = |name: &String| {
             name.hash(&mut hasher);
@@ -82,8 +82,8 @@ impl Key {
     }
 }
 
-/// By the prints of all names: that two nodes of a tenant share one, and with it their limits, takes
-/// more of them than there are.
+/// By the prints of all names: for two nodes of one tenant to have the same, and so to share their
+/// limits, it would take thousands of millions of them.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.prints() == other.prints()
