@@ -43,7 +43,7 @@ pub struct QueueLimits {
     /// Units of work.
     pub units: usize,
     /// Whether fewer units go at once where more bring nothing: over a full line, more only make those
-    /// wait that have the longest way to go.
+    /// wait that have the longest way to go. Never fewer than a quarter; limits below 64 stay as they are.
     pub adaptive: bool,
     /// Bytes in memory, as announced by the units; one larger unit goes alone.
     pub bytes: u64,
@@ -312,8 +312,10 @@ impl ReadyQueue {
             self.grant(lane, unit, bytes);
             pass.granted.push(unit);
         }
-        let has_backlog = self.under_way >= most && !self.turns.is_empty();
-        self.knee.look(now, has_backlog);
+        if self.limits.adaptive {
+            let has_backlog = self.under_way >= most && !self.turns.is_empty();
+            self.knee.look(now, has_backlog);
+        }
         let held = self.held.first().map(|(until, _)| *until);
         let wake = held.into_iter().chain(pass.wake).min();
         (pass.granted, wake)
